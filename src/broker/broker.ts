@@ -1,0 +1,214 @@
+/**
+ * The port that moves tasks: batches in, claims out, settlements back. Whoever implements it persists transitions;
+ * what a transition is gets decided elsewhere (`task/transition.ts`), so every backend behaves alike.
+ *
+ * The three ports `Broker`, `KeyValue` and `Inspect` together are a `Backend`. What an adapter cannot do it says in
+ * `lacks`, one sentence each: the same sentence skips the conformance test, fills the README's table and words the
+ * user's error. Which lacks are allowed at all is a table in `testing/conformance.ts`.
+ */
+import type { EpochMs } from '../clock.js';
+import type { Attempt, FinalState, LogLine, NewTask, Tally, TaskId } from '../task/task.js';
+import type { TaskOptions } from '../task/task-options.js';
+import type { Inspect } from './inspect.js';
+import type { KeyValue } from './key-value.js';
+
+/** What an adapter may lack; each value is a sentence that says why. */
+export type Lack =
+  /** No list, get of waiting tasks, or exact counts. */
+  | 'inspect'
+  /** A batch is stored task by task, not all or nothing. */
+  | 'atomicBatch'
+  /** A stale owner's settlement cannot be refused by the engine. */
+  | 'fencing'
+  /** Unique keys. */
+  | 'unique'
+  /** A claim cannot look before it takes; unwanted tasks are given back. */
+  | 'peek'
+  /** Payloads moved in by `transfer` are copied. */
+  | 'transfer'
+  /** An accepted task does not survive the end of the process. */
+  | 'durable';
+export type Lacks = Readonly<Partial<Record<Lack, string>>>;
+
+/** A backend is the three ports together; `inspect` is absent where `lacks.inspect` says why. */
+export interface Backend {
+  readonly broker: Broker;
+  readonly keyValue: KeyValue;
+  readonly inspect?: Inspect;
+  /** Flushes what is pending and lets go of files, sockets and locks. Bounded in time; idempotent. */
+  close(): Promise<void>;
+}
+
+export interface Broker {
+  /** For messages and metrics: `memory`, `lmdb`, … */
+  readonly kind: string;
+  readonly lacks: Lacks;
+
+  /**
+   * Takes tasks in, all or none of them unless `lacks.atomicBatch`. They may be claimed before `accepted` resolves
+   * (eager start) unless a task says `startAfterCommit`.
+   * @throws {QueueFullError} at once, with nothing stored, when too many await their flush.
+   * @throws {StoreFencedError} after a write error.
+   * @throws {DuplicateTaskError} when a unique key is taken and its policy is `'reject'`; nothing is stored.
+   */
+  enqueue(batch: readonly NewTask[]): Enqueued;
+
+  /**
+   * Claims the tasks that `accept` takes, best first: level 9 before 0, then lanes in turn, then enqueue order.
+   * `accept` sees each head before it is claimed. Bounded by `max`.
+   */
+  claim(accept: (head: Head) => Verdict, max: number): readonly Claim[] | Promise<readonly Claim[]>;
+
+  /**
+   * Notes durably that these claims are about to be handed to a thread, so that after a crash they are known as
+   * suspects. Call before the hand-over; let go of the hold when the batch has ended.
+   */
+  hold(claims: readonly Claim[]): Hold;
+
+  /**
+   * Ends claims. All effects of one settlement are one transaction (or happen in the stated order: result if absent,
+   * next tasks under fixed ids, then acknowledge). A claim that was settled before is refused and counted (`lost`).
+   * @returns  When all of it is flushed. Rejects with {@link StoreFencedError} when it could not be.
+   */
+  settle(settlements: readonly Settlement[]): Promise<void>;
+
+  /** Keeps what a running handler reported, at most once a second per task; lost with a crash in between. */
+  note(claim: Claim, note: { readonly progress?: unknown; readonly logs?: readonly LogLine[] }): void;
+
+  /** Makes scheduled tasks ready that are due at `now`; at most `limit`. @returns how many. */
+  promote(now: EpochMs, limit: number): number | Promise<number>;
+  /** When the next scheduled task is due; `undefined` when none is. */
+  nextDueAt(): EpochMs | undefined | Promise<EpochMs | undefined>;
+
+  /** Deletes settled tasks whose retention has passed; at most `limit` rows. @returns how many rows. */
+  prune(now: EpochMs, limit: number): number | Promise<number>;
+
+  /**
+   * Cancels a task that is not running and keeps it listed for `keepMs`; a running one is returned, for the caller to
+   * abort.
+   * @throws {UnknownTaskError} {@link ResultExpiredError}
+   */
+  cancel(id: TaskId, reason: string, now: EpochMs, keepMs: number): Promise<CancelAnswer>;
+  /** Sends a dead or cancelled task round again, its counts reset. @throws {WrongStateError} {@link UnknownTaskError} */
+  redrive(id: TaskId): Promise<void>;
+  /** Removes a final task. @throws {WrongStateError} {@link UnknownTaskError} */
+  delete(id: TaskId): Promise<void>;
+
+  /**
+   * Resolves when the task is final and that is flushed; at once when it already is. Cannot be missed.
+   * @throws {UnknownTaskError} when no such task was accepted; {@link ResultExpiredError} when it was pruned.
+   */
+  settled(id: TaskId): Promise<Settled>;
+
+  /** About how many tasks could be claimed now; a hint for batch sizes, cheap to ask. */
+  backlog(): number;
+  /** Calls `wake` whenever tasks may have become claimable; for the dispatcher. */
+  onReady(wake: () => void): void;
+  /** Called once when the store stops accepting after a write error or a takeover. */
+  onFenced(tell: (error: Error) => void): void;
+  /** Told by the executor which claims have not started yet, so that counts call them ready. */
+  isUnstarted: (claim: Claim) => boolean;
+  /** Lets the broker time its commits by what the threads are doing; see {@link Pace}. */
+  pace(pace: () => Pace): void;
+}
+
+/** What the threads are doing: `idle` one waits for work, `fresh` work just started on idle ones, `busy` all. */
+export type Pace = 'idle' | 'fresh' | 'busy';
+
+/** The answer to an enqueue; `tickets[i]` is for `batch[i]`. */
+export interface Enqueued {
+  readonly tickets: readonly Ticket[];
+  /** Flushed. Rejects with {@link StoreFencedError} when it could not be stored. */
+  readonly accepted: Promise<void>;
+}
+
+/** One accepted task, as the process that enqueued it sees it: cheaper than asking by id. */
+export interface Ticket {
+  /** Text made on first use. */
+  readonly id: TaskId;
+  /** False when a unique key with `'keep'` led to a task that was there before. */
+  readonly isNew: boolean;
+  /** As {@link Broker.settled}. */
+  settled(): Promise<Settled>;
+}
+
+/** How a final task ended, payloads still encoded. */
+export interface Settled {
+  readonly id: TaskId;
+  readonly state: FinalState;
+  /** Encoded result of a completed task. */
+  readonly result?: Uint8Array;
+  readonly reason?: string;
+  /** The last attempt with an error, of a dead task. */
+  readonly error?: import('../task/stored-error.js').StoredError;
+}
+
+/** What `accept` decides on: the task that would be claimed next in its line. */
+export interface Head {
+  readonly name: string;
+  readonly queue: string;
+  /** `''` for tasks without a limit of their own, else the name of their lane. */
+  readonly lane: string;
+  readonly level: number;
+  readonly staleAt: EpochMs | undefined;
+  readonly options: TaskOptions | undefined;
+  /** A dead owner had handed it over: run it alone. */
+  readonly suspect: boolean;
+  readonly bodyBytes: number;
+}
+
+/** `take` it · `skip` its line this time · `park` it aside because nobody handles its name · `stop` claiming. */
+export type Verdict = 'take' | 'skip' | 'park' | 'stop';
+
+/** A task in the hands of this owner until it is settled. */
+export interface Claim extends Head {
+  readonly id: TaskId;
+  readonly body: Uint8Array;
+  readonly createdAt: EpochMs;
+  readonly tally: Tally;
+  /** From 1: failures and crashes so far, and this one. */
+  readonly attempt: number;
+  readonly transfer: NewTask['transfer'];
+  /** Whoever runs it keeps its own item here, to find it again from the claim. */
+  holder: unknown;
+  /** Writes the 16 bytes of the id without making its text. */
+  writeId(target: Uint8Array, at: number): void;
+}
+
+export interface Hold {
+  release(): void;
+}
+
+/**
+ * The end of a claim. Made by `task/transition.ts`; carries every effect, so that a backend only persists.
+ * `released` gives the task back to its place in the line, uncharged; all others record the attempt.
+ */
+export type Settlement = { readonly claim: Claim } & (
+  | ({ readonly kind: 'completed'; readonly result: Uint8Array } & Final & Effects)
+  | ({ readonly kind: 'dead'; readonly reason: string } & Final & Effects)
+  | ({ readonly kind: 'cancelled'; readonly reason: string } & Final & Effects)
+  /** Ready again at `runAt`, behind all that is ready then. */
+  | ({ readonly kind: 'scheduled'; readonly runAt: EpochMs; readonly tally: Tally } & Effects)
+  | { readonly kind: 'released'; readonly suspect: boolean }
+);
+
+interface Final {
+  readonly settledAt: EpochMs;
+  /** When it may be pruned; Infinity is never. */
+  readonly expiresAt: EpochMs;
+  readonly tally: Tally;
+}
+
+interface Effects {
+  /** Absent when the task never started, for example because it was stale. */
+  readonly attempt?: Attempt;
+  readonly progress?: unknown;
+  readonly logs?: readonly LogLine[];
+  /** `context.enqueue`: accepted with this settlement or not at all. */
+  readonly next?: readonly NewTask[];
+}
+
+export type CancelAnswer =
+  | { readonly kind: 'cancelled' }
+  | { readonly kind: 'running'; readonly claim: Claim }
+  | { readonly kind: 'final'; readonly state: FinalState };

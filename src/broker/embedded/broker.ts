@@ -1,0 +1,202 @@
+/**
+ * The broker that lives in the process: one implementation of the port over ordered tables. With LMDB tables it is
+ * the durable default, with memory tables the reference. This file only wires the verbs to the parts that do them.
+ */
+import { StoppedError } from '../../errors.js';
+import type { NewTask } from '../../task/task.js';
+import type { Backend, Broker, Claim, Head, Hold, Lacks, Pace, Settlement, Verdict } from '../broker.js';
+import type { EmbeddedClaim } from './claim.js';
+import { CommitCycle } from './commit.js';
+import { Core, type CoreOptions } from './core.js';
+import { Finals } from './finals.js';
+import { EmbeddedInspect } from './inspect.js';
+import { Intake, type IntakeLimits } from './intake.js';
+import { embeddedKeyValue } from './key-value.js';
+import type { LevelQueue } from './lines.js';
+import { refill } from './loading.js';
+import { Pruning } from './pruning.js';
+import { Readying } from './readying.js';
+import { type Note, sealNote } from './record.js';
+import { Settling } from './settling.js';
+import { Uniques } from './uniques.js';
+import { formatId } from '../../task/id.js';
+
+/** How long a task that was replaced stays listed as cancelled. */
+const REPLACED_KEPT_MS = 86_400_000;
+
+export interface EmbeddedOptions extends CoreOptions {
+  readonly kind: string;
+  readonly lacks: Lacks;
+  readonly limits: IntakeLimits;
+  /** Where claims are noted before a hand-over; absent when nothing survives the process anyway. */
+  readonly hold?: (claims: readonly EmbeddedClaim[]) => Hold;
+  /** Called last by `close`. */
+  readonly onClose?: () => Promise<void>;
+}
+
+const NO_HOLD: Hold = { release() {} };
+
+export function openEmbedded(options: EmbeddedOptions): Backend {
+  const core = new Core(options);
+  const broker = new EmbeddedBroker(core, options);
+  return {
+    broker,
+    keyValue: embeddedKeyValue(core),
+    inspect: new EmbeddedInspect(core, broker.finals, (claim) => broker.isUnstarted(claim)),
+    close: () => broker.close(),
+  };
+}
+
+export class EmbeddedBroker implements Broker {
+  readonly kind: string;
+  readonly lacks: Lacks;
+  readonly finals: Finals;
+  readonly #core: Core;
+  readonly #commits: CommitCycle;
+  readonly #intake: Intake;
+  readonly #settling: Settling;
+  readonly #readying: Readying;
+  readonly #pruning: Pruning;
+  readonly #hold: (claims: readonly EmbeddedClaim[]) => Hold;
+  readonly #onClose: () => Promise<void>;
+  #claimSerial = 0;
+  #closing: Promise<void> | undefined;
+  /** Set by the executor: a claimed task counts as ready until its handler has started. */
+  isUnstarted: (claim: Claim) => boolean = () => false;
+
+  constructor(core: Core, options: EmbeddedOptions) {
+    this.kind = options.kind;
+    this.lacks = options.lacks;
+    this.#core = core;
+    this.#commits = core.commits = new CommitCycle(core);
+    const uniques = new Uniques(core, (holder) => this.#replace(holder));
+    this.#settling = new Settling(core, uniques, (batch) => this.#intake.addAll(batch));
+    this.#readying = new Readying(core, this.#settling);
+    this.finals = new Finals(core, this.#settling, this.#readying);
+    this.#intake = new Intake(core, uniques, options.limits, (id) => this.finals.settled(id));
+    this.#pruning = new Pruning(core);
+    this.#hold = options.hold ?? (() => NO_HOLD);
+    this.#onClose = options.onClose ?? (() => Promise.resolve());
+  }
+
+  enqueue(batch: readonly NewTask[]) {
+    if (this.#closing !== undefined) throw new StoppedError('The backend');
+    return this.#intake.enqueue(batch);
+  }
+
+  claim(accept: (head: Head) => Verdict, max: number): readonly EmbeddedClaim[] {
+    const claims: EmbeddedClaim[] = [];
+    const core = this.#core;
+    const serial = ++this.#claimSerial;
+    const fill = (queue: LevelQueue): void => refill(core, queue);
+    while (claims.length < max) {
+      const queue = core.lines.best(serial, fill);
+      const segment = queue?.front();
+      if (queue === undefined || segment === undefined) break;
+      // Stays in one segment while it lasts: no other line can get better meanwhile.
+      while (claims.length < max) {
+        const index = segment.firstWaiting();
+        if (index < 0) break;
+        const claim = core.newClaim(segment, index);
+        const verdict = accept(claim);
+        if (verdict === 'stop') return claims;
+        if (verdict === 'skip') {
+          queue.skippedIn = serial;
+          break;
+        }
+        if (verdict === 'park') {
+          this.#readying.park(claim);
+          continue;
+        }
+        segment.claim(index);
+        segment.claims[index] = claim;
+        if (segment.resident) core.residentTasks--;
+        claims.push(claim);
+      }
+    }
+    return claims;
+  }
+
+  hold(claims: readonly Claim[]): Hold {
+    return this.#hold(claims as readonly EmbeddedClaim[]);
+  }
+
+  settle(settlements: readonly Settlement[]): Promise<void> {
+    return this.#settling.settle(settlements);
+  }
+
+  note(claim: Claim, note: Note): void {
+    const { isOver, key } = claim as EmbeddedClaim;
+    if (isOver || this.#commits.fence !== undefined) return;
+    this.#core.tables.put('note', key, sealNote(note));
+    this.#commits.changed().catch(() => {});
+  }
+
+  promote(now: number, limit: number): number {
+    return this.#commits.fence === undefined ? this.#readying.promote(now, limit) : 0;
+  }
+
+  nextDueAt(): number | undefined {
+    return this.#readying.nextDueAt();
+  }
+
+  prune(now: number, limit: number): number {
+    return this.#commits.fence === undefined ? this.#pruning.prune(now, limit) : 0;
+  }
+
+  cancel(id: string, reason: string, now: number, keepMs: number) {
+    return this.finals.cancel(id, reason, now, keepMs);
+  }
+
+  redrive(id: string): Promise<void> {
+    return this.finals.redrive(id);
+  }
+
+  delete(id: string): Promise<void> {
+    return this.finals.delete(id);
+  }
+
+  settled(id: string) {
+    return this.finals.settled(id);
+  }
+
+  backlog(): number {
+    return this.#core.residentTasks;
+  }
+
+  onReady(wake: () => void): void {
+    this.#core.wake = wake;
+  }
+
+  onFenced(tell: (error: Error) => void): void {
+    this.#commits.onFenced(tell);
+  }
+
+  pace(pace: () => Pace): void {
+    this.#commits.pace = pace;
+  }
+
+  /** Settlements refused because their claim had ended before. */
+  get lostSettlements(): number {
+    return this.#settling.lost;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      await this.#commits.flushed().catch(() => {});
+      this.#core.abandonWaiters(new StoppedError());
+      await this.#core.tables.close();
+      await this.#onClose();
+    })();
+    return this.#closing;
+  }
+
+  #replace(holder: Uint8Array): void {
+    try {
+      const found = this.finals.locate(formatId(holder));
+      this.finals.cancelNow(found, 'replaced', this.#core.now(), REPLACED_KEPT_MS);
+    } catch {
+      // The holder has been pruned: nothing is left to replace.
+    }
+  }
+}

@@ -1,0 +1,81 @@
+/** Deletes what has been kept long enough, earliest first, a bounded number of rows at a time. */
+import { type Core, finalKey } from './core.js';
+import { readExpiryRow } from './expiry.js';
+import { isFinalRecord } from './finals.js';
+import { u48 } from './keys.js';
+import { homeOf, ROW, readHeader, unpackResult } from './rows.js';
+import type { FinalState } from '../../task/task.js';
+import { takenUntil } from './uniques.js';
+
+/** A row that must wait for its segment is looked at again after this. */
+const AGAIN_MS = 60_000;
+
+export class Pruning {
+  readonly #core: Core;
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  /** @returns how many rows were looked at: `limit` or more means that there may be more. */
+  prune(now: number, limit: number): number {
+    const { tables, commits } = this.#core;
+    let looked = 0;
+    while (looked < limit) {
+      const [row] = tables.range('expiry', { start: '', end: u48(now + 1), limit: 1 });
+      if (row === undefined) break;
+      tables.delete('expiry', row[0]);
+      for (const { table, key } of readExpiryRow(row[1])) {
+        looked++;
+        if (table === 'done') this.#pruneDone(key, now);
+        else if (table === 'task') this.#pruneRecord(key, now);
+        else this.#pruneUnique(key, now);
+      }
+    }
+    if (looked > 0) commits.changed().catch(() => {});
+    return looked;
+  }
+
+  #pruneDone(key: string, now: number): void {
+    const { tables, counters, commits, where } = this.#core;
+    const row = tables.get('done', key);
+    if (row === undefined) return;
+    const header = readHeader(row, where, ROW.results);
+    const home = homeOf(header);
+    if (this.#isStored(home, key)) {
+      commits.turn.expiries.add(now + AGAIN_MS, 'done', key);
+      return;
+    }
+    tables.delete('done', key);
+    let kept = 0;
+    for (let nth = 0; nth < header.count; nth++) if (!unpackResult(header, nth)!.isDeleted) kept++;
+    counters.add((home.charCodeAt(0) << 8) | home.charCodeAt(1), 'completed', -kept);
+  }
+
+  #pruneRecord(key: string, now: number): void {
+    const { tables, counters, commits, queueNames } = this.#core;
+    const record = this.#core.getRecord(key);
+    if (record === undefined || !isFinalRecord(record) || record.expiresAt > now) return;
+    if (record.home !== '' && this.#isStored(record.home, key)) {
+      commits.turn.expiries.add(now + AGAIN_MS, 'task', key);
+      return;
+    }
+    tables.delete('task', key);
+    if (record.isDeleted) return;
+    const queue = queueNames.number(record.queue);
+    tables.delete('final', finalKey(record.state as FinalState, queue, record.settledAt, key));
+    counters.add(queue, record.state as FinalState, -1);
+  }
+
+  #pruneUnique(key: string, now: number): void {
+    const row = this.#core.tables.get('unique', key);
+    if (row === undefined) return;
+    const until = takenUntil(row);
+    if (until > 0 && until <= now) this.#core.tables.delete('unique', key);
+  }
+
+  /** Whether the segment that a task came from is still stored: then only this row says that the task is not there. */
+  #isStored(home: string, key: string): boolean {
+    return this.#core.tables.get('ready', home + key.slice(0, 6)) !== undefined;
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * The bytes of segments, done rows and records. Each carries a format number and a CRC-32, because LMDB has no page
+ * checksums. Numbers are big-endian.
+ *
+ *     row      [format u8][kind u8][count u16][instant u48][reserved u16][crc32 u32 of what follows][items …]
+ *     task     [body bytes u32][name u16][meta bytes u16][meta][body]           in a segment of tasks; instant: created
+ *     ref      [segment u48][index u16]                                         in a segment of references
+ *     results  [home 11 bytes: key prefix of the tasks' segment][created u48][result …]   a done row; instant: settled
+ *     result   [bytes u32][status u8][0 u8][name u16][started at f64][run ms f32][bytes]
+ *     record   [the plain codec's bytes of a TaskRecord]
+ */
+import { crc32 } from 'node:zlib';
+import { StoreCorruptError } from '../../errors.js';
+import { getU48, putU48 } from './keys.js';
+
+export const ROW_FORMAT = 1;
+export const HEADER_BYTES = 16;
+export const TASK_HEADER_BYTES = 8;
+export const RESULT_HEADER_BYTES = 20;
+export const REF_BYTES = 8;
+/** Bytes of a key prefix: queue, lane, level. */
+const HOME_BYTES = 11;
+const RESULTS_AT = HEADER_BYTES + HOME_BYTES + 6;
+
+/** What a row holds. */
+export const ROW = { tasks: 0, refs: 1, results: 2, record: 3, note: 4 } as const;
+export type RowKind = (typeof ROW)[keyof typeof ROW];
+
+/** A result's status in a done row. */
+export const RESULT = { completed: 0, deleted: 1 } as const;
+
+export function writeHeader(row: Buffer, kind: RowKind, count: number, instant: number): void {
+  row[0] = ROW_FORMAT;
+  row[1] = kind;
+  row.writeUInt16BE(count, 2);
+  putU48(row, instant, 4);
+  row.writeUInt16BE(0, 10);
+  row.writeUInt32BE(crc32(row.subarray(HEADER_BYTES)), 12);
+}
+
+export interface RowHeader {
+  readonly row: Buffer;
+  readonly kind: RowKind;
+  readonly count: number;
+  readonly instant: number;
+}
+
+/** @throws {StoreCorruptError} when format, kind or checksum do not fit. */
+export function readHeader(bytes: Uint8Array, where: string, ...kinds: readonly RowKind[]): RowHeader {
+  const row = asBuffer(bytes);
+  if (row.length < HEADER_BYTES || row[0] !== ROW_FORMAT || !kinds.includes(row[1] as RowKind)) {
+    throw new StoreCorruptError(where, 'a row has an unknown format');
+  }
+  if (crc32(row.subarray(HEADER_BYTES)) !== row.readUInt32BE(12)) {
+    throw new StoreCorruptError(where, 'the checksum of a row does not match');
+  }
+  return { row, kind: row[1] as RowKind, count: row.readUInt16BE(2), instant: getU48(row, 4) };
+}
+
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Wraps `content` as a row that holds one value. */
+export function sealRow(kind: RowKind, content: Uint8Array, instant = 0): Buffer {
+  const row = Buffer.allocUnsafe(HEADER_BYTES + content.length);
+  row.set(content, HEADER_BYTES);
+  writeHeader(row, kind, 1, instant);
+  return row;
+}
+
+/** One finished task on the fast path. */
+export interface PackedResult {
+  /** Number of the task's name. */
+  readonly name: number;
+  readonly result: Uint8Array;
+  readonly startedAt: number;
+  readonly runMs: number;
+}
+
+/** Packs results of consecutive tasks into one row. */
+export function packResults(
+  results: readonly PackedResult[],
+  settledAt: number,
+  home: { readonly prefix: string; readonly createdAt: number },
+): Buffer {
+  let bytes = RESULTS_AT;
+  for (const { result } of results) bytes += RESULT_HEADER_BYTES + result.length;
+  const row = Buffer.allocUnsafe(bytes);
+  row.write(home.prefix, HEADER_BYTES, HOME_BYTES, 'latin1');
+  putU48(row, home.createdAt, HEADER_BYTES + HOME_BYTES);
+  let at = RESULTS_AT;
+  for (const { name, result, startedAt, runMs } of results) {
+    row.writeUInt32BE(result.length, at);
+    row.writeUInt32BE((RESULT.completed << 24) | name, at + 4);
+    row.writeDoubleBE(startedAt, at + 8);
+    row.writeFloatBE(runMs, at + 16);
+    row.set(result, at + RESULT_HEADER_BYTES);
+    at += RESULT_HEADER_BYTES + result.length;
+  }
+  writeHeader(row, ROW.results, results.length, settledAt);
+  return row;
+}
+
+/** Key prefix of the segment that the tasks of a done row came from. */
+export function homeOf({ row }: RowHeader): string {
+  return row.toString('latin1', HEADER_BYTES, HEADER_BYTES + HOME_BYTES);
+}
+
+export interface UnpackedResult extends PackedResult {
+  readonly createdAt: number;
+  readonly settledAt: number;
+  /** Byte offset of its status in the row. */
+  readonly statusAt: number;
+  readonly isDeleted: boolean;
+}
+
+/** The result at position `nth` of a done row, or `undefined` when the row is shorter. */
+export function unpackResult(header: RowHeader, nth: number): UnpackedResult | undefined {
+  if (nth < 0 || nth >= header.count) return undefined;
+  const { row } = header;
+  let at = RESULTS_AT;
+  for (let skip = 0; skip < nth; skip++) at += RESULT_HEADER_BYTES + row.readUInt32BE(at);
+  const bytes = row.readUInt32BE(at);
+  return {
+    result: row.subarray(at + RESULT_HEADER_BYTES, at + RESULT_HEADER_BYTES + bytes),
+    startedAt: row.readDoubleBE(at + 8),
+    runMs: row.readFloatBE(at + 16),
+    name: row.readUInt16BE(at + 6),
+    createdAt: getU48(row, HEADER_BYTES + HOME_BYTES),
+    settledAt: header.instant,
+    statusAt: at + 4,
+    isDeleted: row[at + 4] === RESULT.deleted,
+  };
+}

@@ -1,0 +1,207 @@
+/**
+ * A segment in memory: up to 256 tasks that were accepted in one commit for one line and level, or references to
+ * records that became ready together. Its buffer is the very value that gets stored, so a commit copies nothing.
+ *
+ * Each place is `waiting`, `claimed`, `settled` (its result is, or will be, in a done row) or `gone` (moved to a
+ * record of its own). A segment with no place waiting or claimed is over: its stored row goes in the same commit.
+ */
+import type { Settled } from '../broker.js';
+import type { EmbeddedClaim } from './claim.js';
+import type { LevelQueue } from './lines.js';
+import { putU48 } from './keys.js';
+import type { TaskRecord } from './record.js';
+import { HEADER_BYTES, type PackedResult, REF_BYTES, ROW, TASK_HEADER_BYTES, writeHeader } from './rows.js';
+
+/** A segment takes no more tasks beyond these. Its first task may be larger than the bytes. */
+export const SEGMENT_TASKS = 256;
+export const SEGMENT_BYTES = 64 * 1024;
+
+export const PLACE = { waiting: 0, claimed: 1, settled: 2, gone: 3 } as const;
+
+const NO_META = Buffer.alloc(0);
+
+/** Told once: how the task ended, or why that will never be known here. */
+export type Waiter = (settled: Settled | Error) => void;
+
+/** A result on its way into a done row. */
+export interface FreshResult {
+  readonly index: number;
+  readonly result: PackedResult;
+  readonly settledAt: number;
+  readonly expiresAt: number;
+}
+
+export class Segment {
+  readonly number: number;
+  readonly line: LevelQueue;
+  readonly createdAt: number;
+  /** Not before it is stored (`startAfterCommit`). */
+  readonly afterCommit: boolean;
+  /** References of ready records, by place; empty for a segment of tasks. */
+  readonly records: (TaskRecord | undefined)[] = [];
+  readonly isRefs: boolean;
+  /** Byte offset of each task in `row`. */
+  readonly offsets: number[] = [];
+  readonly places: number[] = [];
+  row: Buffer;
+  rowBytes = HEADER_BYTES;
+  /** Places that are not gone. */
+  left = 0;
+  /** Places that wait. */
+  waiting = 0;
+  /** No place before this one waits. */
+  next = 0;
+  /** Nothing is added once the commit that stores it has begun. */
+  sealed = false;
+  /** Its row is in the tables (committed or about to be). */
+  isPut = false;
+  isFlushed = false;
+  /** Held by the window in memory; else only on disk once flushed. */
+  resident = true;
+  /** Results that the next commit will write, by place. */
+  fresh: FreshResult[] = [];
+  /** Started by an owner that died. */
+  suspects: Set<number> | undefined;
+  /** Live claims, by place. */
+  claims: (EmbeddedClaim | undefined)[] = [];
+  /** How places ended, for tickets that ask later. Flushed. */
+  outcomes: (Settled | undefined)[] | undefined;
+  waiters: (Waiter[] | undefined)[] | undefined;
+
+  constructor(number: number, line: LevelQueue, createdAt: number, kind: 'tasks' | 'refs', afterCommit: boolean) {
+    this.number = number;
+    this.line = line;
+    this.createdAt = createdAt;
+    this.isRefs = kind === 'refs';
+    this.afterCommit = afterCommit;
+    this.row = Buffer.allocUnsafe(512);
+  }
+
+  get count(): number {
+    return this.places.length;
+  }
+
+  hasRoomFor(bodyBytes: number): boolean {
+    if (this.sealed || this.count >= SEGMENT_TASKS) return false;
+    return this.count === 0 || this.rowBytes + bodyBytes + TASK_HEADER_BYTES <= SEGMENT_BYTES;
+  }
+
+  /** Appends a task. @returns its place. */
+  addTask(name: number, body: Uint8Array, meta: Uint8Array = NO_META): number {
+    const bytes = TASK_HEADER_BYTES + meta.length + body.length;
+    const at = this.#grow(bytes);
+    const { row } = this;
+    const size = body.length;
+    row[at] = size >>> 24;
+    row[at + 1] = (size >>> 16) & 255;
+    row[at + 2] = (size >>> 8) & 255;
+    row[at + 3] = size & 255;
+    row[at + 4] = name >>> 8;
+    row[at + 5] = name & 255;
+    row[at + 6] = meta.length >>> 8;
+    row[at + 7] = meta.length & 255;
+    if (meta.length > 0) row.set(meta, at + TASK_HEADER_BYTES);
+    row.set(body, at + TASK_HEADER_BYTES + meta.length);
+    this.offsets.push(at);
+    return this.#addPlace(PLACE.waiting);
+  }
+
+  /** Appends a reference to a record that is ready. */
+  addRef(record: TaskRecord): number {
+    const at = this.#grow(REF_BYTES);
+    putU48(this.row, record.segment, at);
+    this.row.writeUInt16BE(record.index, at + 6);
+    this.records.push(record);
+    return this.#addPlace(PLACE.waiting);
+  }
+
+  /** The row as it is stored. */
+  seal(): Buffer {
+    this.sealed = true;
+    const row = this.row.subarray(0, this.rowBytes);
+    writeHeader(row, this.isRefs ? ROW.refs : ROW.tasks, this.count, this.createdAt);
+    return row;
+  }
+
+  /** Takes over a row read from the store; `gone(index)` tells which places are settled or moved. */
+  adopt(row: Buffer, offsets: readonly number[], gone: (index: number) => boolean): void {
+    this.row = row;
+    this.rowBytes = row.length;
+    this.sealed = this.isPut = this.isFlushed = true;
+    for (let index = 0; index < offsets.length; index++) {
+      this.offsets.push(offsets[index]!);
+      this.#addPlace(gone(index) ? PLACE.gone : PLACE.waiting);
+    }
+  }
+
+  nameAt(index: number): number {
+    return this.row.readUInt16BE(this.offsets[index]! + 4);
+  }
+
+  metaBytesAt(index: number): number {
+    return this.row.readUInt16BE(this.offsets[index]! + 6);
+  }
+
+  metaAt(index: number): Buffer {
+    const at = this.offsets[index]! + TASK_HEADER_BYTES;
+    return this.row.subarray(at, at + this.metaBytesAt(index));
+  }
+
+  bodyBytesAt(index: number): number {
+    return this.row.readUInt32BE(this.offsets[index]!);
+  }
+
+  bodyAt(index: number): Buffer {
+    const at = this.offsets[index]! + TASK_HEADER_BYTES + this.metaBytesAt(index);
+    return this.row.subarray(at, at + this.bodyBytesAt(index));
+  }
+
+  /** The first waiting place, or −1. */
+  firstWaiting(): number {
+    if (this.waiting === 0) return -1;
+    while (this.places[this.next] !== PLACE.waiting) this.next++;
+    return this.next;
+  }
+
+  claim(index: number): void {
+    this.places[index] = PLACE.claimed;
+    this.waiting--;
+  }
+
+  /** Puts a claimed place back. */
+  unclaim(index: number): void {
+    this.places[index] = PLACE.waiting;
+    this.waiting++;
+    if (index < this.next) this.next = index;
+  }
+
+  /** The task of this place is settled or has a record of its own now. */
+  remove(index: number, as: typeof PLACE.settled | typeof PLACE.gone = PLACE.gone): void {
+    const place = this.places[index]!;
+    if (place >= PLACE.settled) return;
+    if (place === PLACE.waiting) this.waiting--;
+    this.places[index] = as;
+    this.left--;
+  }
+
+  #addPlace(place: number): number {
+    this.places.push(place);
+    if (place === PLACE.waiting) {
+      this.left++;
+      this.waiting++;
+    }
+    return this.places.length - 1;
+  }
+
+  #grow(bytes: number): number {
+    const at = this.rowBytes;
+    const needed = at + bytes;
+    if (needed > this.row.length) {
+      const larger = Buffer.allocUnsafe(Math.max(needed, Math.min(this.row.length * 4, SEGMENT_BYTES)));
+      this.row.copy(larger, 0, 0, at);
+      this.row = larger;
+    }
+    this.rowBytes = needed;
+    return at;
+  }
+}

@@ -1,0 +1,158 @@
+/** How claims end: the fast path packs results into done rows, everything else becomes a record of its own. */
+import type { Settlement } from '../broker.js';
+import type { EmbeddedClaim } from './claim.js';
+import { type Core, finalKey } from './core.js';
+import { taskKey } from './keys.js';
+import { addAttempt, blankRecord, EMPTY, laterKey, sealRecord, settledOf, type TaskRecord } from './record.js';
+import { PLACE } from './segment.js';
+import type { Uniques } from './uniques.js';
+import type { NewTask } from '../../task/task.js';
+
+type Final = Extract<Settlement, { kind: 'completed' | 'dead' | 'cancelled' }>;
+
+export class Settling {
+  readonly #core: Core;
+  readonly #uniques: Uniques;
+  readonly #enqueue: (batch: readonly NewTask[]) => void;
+  /** Settlements refused because their claim had ended before. */
+  lost = 0;
+
+  constructor(core: Core, uniques: Uniques, enqueue: (batch: readonly NewTask[]) => void) {
+    this.#core = core;
+    this.#uniques = uniques;
+    this.#enqueue = enqueue;
+  }
+
+  settle(settlements: readonly Settlement[]): Promise<void> {
+    const { commits } = this.#core;
+    let isReleased = false;
+    let isChanged = false;
+    for (const settlement of settlements) {
+      const claim = settlement.claim as EmbeddedClaim;
+      if (claim.isOver) {
+        this.lost++;
+        continue;
+      }
+      claim.isOver = true;
+      claim.segment.claims[claim.index] = undefined;
+      if (settlement.kind === 'released') {
+        this.#release(claim, settlement.suspect);
+        isReleased = true;
+        continue;
+      }
+      isChanged = true;
+      if (settlement.kind === 'scheduled') this.#schedule(claim, settlement);
+      else if (isFast(claim, settlement)) this.#complete(claim, settlement);
+      else this.#finish(claim, settlement);
+      if (settlement.next !== undefined) this.#enqueue(settlement.next);
+    }
+    if (isReleased) this.#core.wake();
+    return isChanged ? commits.changed() : commits.flushed();
+  }
+
+  /** Takes a place out of its segment, whose row goes when nothing is left. */
+  leave(claim: EmbeddedClaim, as: typeof PLACE.settled | typeof PLACE.gone): void {
+    const core = this.#core;
+    const { segment, index } = claim;
+    if (segment.resident && segment.places[index] === PLACE.waiting) core.residentTasks--;
+    segment.remove(index, as);
+    if (claim.record !== undefined) core.refPlaces.delete(claim.key);
+    core.commits.turn.touched.add(segment);
+    core.counters.add(segment.line.line.queue, 'ready', -1);
+    if (segment.line.line.laneName === claim.name) core.counters.add(segment.line.line.queue, 'unhandled', -1);
+  }
+
+  /** Ends a record that is in no segment (any more). */
+  putFinal(record: TaskRecord, state: 'completed' | 'dead' | 'cancelled', settledAt: number, expiresAt: number): void {
+    const { tables, counters, commits, queueNames } = this.#core;
+    const key = taskKey(record.segment, record.index);
+    const queue = queueNames.number(record.queue);
+    record.state = state;
+    record.readyIn = 0;
+    record.settledAt = settledAt;
+    record.expiresAt = expiresAt;
+    tables.put('task', key, sealRecord(record));
+    tables.put('final', finalKey(state, queue, settledAt, key), EMPTY);
+    tables.delete('note', key);
+    counters.add(queue, state, 1);
+    commits.turn.expiries.add(expiresAt, 'task', key);
+    this.#core.transfers.delete(key);
+    if (record.meta.unique !== undefined) this.#uniques.free(record.name, record.meta.unique, record.idBytes);
+    commits.turn.settled.push({ key, settled: settledOf(record) });
+  }
+
+  #release(claim: EmbeddedClaim, suspect: boolean): void {
+    const { segment, index } = claim;
+    segment.unclaim(index);
+    if (segment.resident) this.#core.residentTasks++;
+    if (suspect) (segment.suspects ??= new Set()).add(index);
+    segment.line.insert(segment);
+    this.#core.lines.wake(segment.line);
+  }
+
+  #complete(claim: EmbeddedClaim, settlement: Extract<Settlement, { kind: 'completed' }>): void {
+    const { segment, index } = claim;
+    const { startedAt, runMs } = settlement.attempt!;
+    segment.fresh.push({
+      index,
+      result: { name: segment.nameAt(index), result: settlement.result, startedAt, runMs },
+      settledAt: settlement.settledAt,
+      expiresAt: settlement.expiresAt,
+    });
+    this.leave(claim, PLACE.settled);
+    this.#core.counters.add(segment.line.line.queue, 'completed', 1);
+    if (this.#core.transfers.size > 0) this.#core.transfers.delete(claim.key);
+    if (segment.metaBytesAt(index) > 0 && claim.meta.unique !== undefined) {
+      this.#uniques.free(claim.name, claim.meta.unique, claim.idBytes());
+    }
+  }
+
+  #finish(claim: EmbeddedClaim, settlement: Final): void {
+    const record = this.toRecord(claim, settlement);
+    if (settlement.kind === 'completed') record.result = settlement.result.slice();
+    else record.reason = settlement.reason;
+    this.putFinal(record, settlement.kind, settlement.settledAt, settlement.expiresAt);
+  }
+
+  #schedule(claim: EmbeddedClaim, settlement: Extract<Settlement, { kind: 'scheduled' }>): void {
+    const { tables, counters } = this.#core;
+    const record = this.toRecord(claim, settlement);
+    record.state = 'scheduled';
+    record.readyIn = 0;
+    record.runAt = settlement.runAt;
+    tables.put('task', taskKey(record.segment, record.index), sealRecord(record));
+    tables.put('later', laterKey(record), EMPTY);
+    counters.add(claim.segment.line.line.queue, 'scheduled', 1);
+    counters.add(claim.segment.line.line.queue, 'retrying', 1);
+  }
+
+  /** The task's record, taken out of its segment, with what this settlement adds to it. */
+  toRecord(claim: EmbeddedClaim, settlement?: Exclude<Settlement, { kind: 'released' }>): TaskRecord {
+    const record = recordOf(claim);
+    if (settlement !== undefined) {
+      record.tally = settlement.tally;
+      record.attempts = addAttempt(record.attempts, settlement.attempt);
+      if (settlement.progress !== undefined) record.progress = settlement.progress;
+      if (settlement.logs !== undefined) record.logs = settlement.logs;
+    }
+    this.#core.moveWaiters(claim.segment, claim.index);
+    this.leave(claim, PLACE.gone);
+    return record;
+  }
+}
+
+/** A copy of the task as a record, whether it has one already or not. */
+export function recordOf(claim: EmbeddedClaim): TaskRecord {
+  if (claim.record !== undefined) return claim.record;
+  const { segment, index } = claim;
+  const { name, queue, level } = claim;
+  const task = { name, queue, level, body: new Uint8Array(claim.body) };
+  const blank = blankRecord(segment.number, index, claim.idBytes(), task, claim.createdAt);
+  return { ...blank, meta: claim.meta, home: segment.line.prefix, state: 'ready' };
+}
+
+/** A first attempt that completed and left nothing but its result. */
+function isFast(claim: EmbeddedClaim, settlement: Final): settlement is Extract<Final, { kind: 'completed' }> {
+  if (settlement.kind !== 'completed' || claim.record !== undefined || settlement.attempt === undefined) return false;
+  return settlement.progress === undefined && settlement.logs === undefined;
+}

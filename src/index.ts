@@ -1,0 +1,26 @@
+/** The public exports of `millrace`, and nothing else. */
+export type { Counts, QueueCounts, TaskFilter } from './broker/inspect.js';
+export { type Clock, type EpochMs, ManualClock, systemClock } from './clock.js';
+export * from './errors.js';
+export { Handle } from './handle.js';
+export type { Logger } from './logger.js';
+export type {
+  EnqueueOptions,
+  OpenOptions,
+  QueueOptions,
+  ResultOptions,
+  RunOptions,
+  StopOptions,
+  TaskHooks,
+  UniqueOptions,
+} from './options/types.js';
+export type { PageRequest, TaskPage } from './run/administration.js';
+export type { TaskInfo } from './run/describe.js';
+export type { EventFilter, EventKind, RuntimeEvent } from './run/events.js';
+export type { StopReport } from './run/stopping.js';
+export { type AnyModule, type BatchItem, type NameOf, openRuntime, type Runtime } from './runtime.js';
+export type { Codec } from './task/codec.js';
+export type { PayloadOf, ResultOf, TasksOf } from './task/define-types.js';
+export type { StoredError } from './task/stored-error.js';
+export type { Attempt, AttemptOutcome, FinalState, LogLine, TaskId, TaskState } from './task/task.js';
+export type { BackoffPolicy, PriorityName, RetentionMs, TaskOptions } from './task/task-options.js';

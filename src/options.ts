@@ -1,0 +1,188 @@
+/**
+ * The edge at which every option is checked, once: inside, options are known to be sound and are never looked
+ * at again. Unknown names throw and name the right one; the copies are frozen. The rows behind it are in
+ * `options/task-table.ts` and `options/runtime-table.ts`, no default is anywhere else.
+ *
+ * Light: imported by the worker threads, so it imports errors, types and the names of the priorities only.
+ */
+import { InvalidArgumentError } from './errors.js';
+import type { Field, Fields } from './options/rule.js';
+import {
+  HOOK_FIELDS,
+  RESULT_FIELDS,
+  RUN_FIELDS,
+  RUNTIME_FIELDS,
+  STOP_FIELDS,
+} from './options/runtime-table.js';
+import { checkObject } from './options/shape.js';
+import { ENQUEUE_FIELDS, QUEUE_FIELDS, TASK_FIELDS } from './options/task-table.js';
+import type {
+  CheckedEnqueueOptions,
+  CheckedResultOptions,
+  CheckedRunOptions,
+  HostDefaults,
+  RuntimeOptions,
+  StopOptions,
+} from './options/types.js';
+import { PRIORITY_NAMES, type TaskOptions } from './task/task-options.js';
+
+export { DEFAULT_RULES, levelOf, resolveOptions } from './options/resolve.js';
+export { checkName } from './options/rule.js';
+export type * from './options/types.js';
+
+export type OptionGroup = 'runtime' | 'queue' | 'hook' | 'task' | 'enqueue' | 'run' | 'result' | 'stop';
+
+/** One option, as the README shows it. */
+export interface OptionRow {
+  /** Within its group, for example `backoff.baseMs`. */
+  readonly path: string;
+  readonly type: string;
+  readonly unit?: string;
+  readonly bounds?: string;
+  readonly isRequired: boolean;
+  /** `undefined` is: absent by default. */
+  readonly default: unknown;
+  /** Words for a default that depends on the host. */
+  readonly shownDefault?: string;
+  /** One sentence. */
+  readonly meaning: string;
+}
+
+/**
+ * Every option there is. `queue` and `enqueue` list what they take beside the options of `task` (a queue
+ * takes no `queue`), `run` what it takes beside those of `enqueue`; `hook` is one entry of the runtime's
+ * `hooks`.
+ */
+export const OPTION_TABLE: Readonly<Record<OptionGroup, readonly OptionRow[]>> = Object.freeze({
+  runtime: rowsOf(RUNTIME_FIELDS),
+  queue: rowsOf(QUEUE_FIELDS),
+  hook: rowsOf(HOOK_FIELDS),
+  task: rowsOf(TASK_FIELDS),
+  enqueue: rowsOf(ENQUEUE_FIELDS),
+  run: rowsOf(RUN_FIELDS),
+  result: rowsOf(RESULT_FIELDS),
+  stop: rowsOf(STOP_FIELDS),
+});
+
+const ALL_ENQUEUE_FIELDS: Fields = { ...TASK_FIELDS, ...ENQUEUE_FIELDS };
+const ALL_RUN_FIELDS: Fields = { ...ALL_ENQUEUE_FIELDS, ...RUN_FIELDS };
+const NONE: Readonly<Record<never, never>> = Object.freeze({});
+
+/** The answers to `{ priority }` alone, made once: most enqueues say nothing else. */
+const BY_PRIORITY: ReadonlyMap<unknown, CheckedEnqueueOptions> = new Map(
+  [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...(Object.keys(PRIORITY_NAMES) as (keyof typeof PRIORITY_NAMES)[])].map(
+    (priority) => [priority, Object.freeze({ priority })],
+  ),
+);
+
+/**
+ * Checks the options of a task's definition. Absent ones stay absent, so that layers can be laid over each
+ * other.
+ *
+ * @param where  What the options are called in messages, for example `options`.
+ * @throws {UnknownOptionError} `ERR_MILLRACE_UNKNOWN_OPTION`
+ * @throws {InvalidArgumentError} `ERR_MILLRACE_INVALID_ARGUMENT`
+ * @throws {InvalidNameError} `ERR_MILLRACE_INVALID_NAME` for a queue or codec.
+ */
+export function validateTaskOptions(options: unknown, where: string): TaskOptions {
+  return options === undefined ? NONE : (checkObject(TASK_FIELDS, options, where) as TaskOptions);
+}
+
+/**
+ * Checks the options of one enqueue. Absent ones stay absent.
+ *
+ * @throws as {@link validateTaskOptions}
+ */
+export function validateEnqueueOptions(options: unknown, where: string): CheckedEnqueueOptions {
+  if (options === undefined) return NONE;
+  return priorityOnly(options) ?? checkTimes(checkObject(ALL_ENQUEUE_FIELDS, options, where), where);
+}
+
+/**
+ * Checks the options of `run`: those of an enqueue, `signal` and `waitMs`.
+ *
+ * @throws as {@link validateTaskOptions}
+ */
+export function validateRunOptions(options: unknown, where: string): CheckedRunOptions {
+  const checked = checkObject(ALL_RUN_FIELDS, given(options), where, RUN_FIELDS);
+  return checkTimes(checked, where) as CheckedRunOptions;
+}
+
+/** Checks the options of `handle.result`. @throws as {@link validateTaskOptions} */
+export function validateResultOptions(options: unknown, where: string): CheckedResultOptions {
+  return checkObject(RESULT_FIELDS, given(options), where, RESULT_FIELDS) as unknown as CheckedResultOptions;
+}
+
+/** Checks the options of `stop`. @throws as {@link validateTaskOptions} */
+export function validateStopOptions(options: unknown, where: string): Required<StopOptions> {
+  return checkObject(STOP_FIELDS, given(options), where, STOP_FIELDS) as unknown as Required<StopOptions>;
+}
+
+/**
+ * Checks the options of `openRuntime` and completes them.
+ *
+ * @param host  Defaults that are not data.
+ * @throws as {@link validateTaskOptions}
+ */
+export function validateRuntimeOptions(options: unknown, host: HostDefaults): RuntimeOptions {
+  const checked = checkObject(
+    RUNTIME_FIELDS,
+    options,
+    'options',
+    RUNTIME_FIELDS,
+  ) as unknown as RuntimeOptions;
+  return Object.freeze({
+    ...checked,
+    threads: checked.threads ?? host.threads(),
+    logger: checked.logger ?? host.logger,
+    clock: checked.clock ?? host.clock,
+  });
+}
+
+/** Absent options are none; `null` is not absent. */
+function given(options: unknown): unknown {
+  return options === undefined ? NONE : options;
+}
+
+/** The short way: `undefined` when there is more to check than a priority. */
+function priorityOnly(options: unknown): CheckedEnqueueOptions | undefined {
+  if (typeof options !== 'object' || options === null) return undefined;
+  if (Object.getPrototypeOf(options) !== Object.prototype) return undefined;
+  for (const key in options) if (key !== 'priority') return undefined;
+  return Object.hasOwn(options, 'priority') ? BY_PRIORITY.get((options as TaskOptions).priority) : NONE;
+}
+
+/** What two options say together. */
+function checkTimes(checked: CheckedEnqueueOptions, where: string): CheckedEnqueueOptions {
+  const { delayMs, runAt, staleAt } = checked;
+  if (delayMs !== undefined && runAt !== undefined) {
+    throw new InvalidArgumentError(`${where}.runAt`, 'absent where delayMs is given');
+  }
+  if (runAt !== undefined && staleAt !== undefined && staleAt < runAt) {
+    throw new InvalidArgumentError(`${where}.staleAt`, `at or after runAt (${runAt})`, staleAt);
+  }
+  return checked;
+}
+
+function rowsOf(fields: Fields, prefix = ''): readonly OptionRow[] {
+  return Object.freeze(
+    Object.entries(fields).flatMap(([key, field]) => [
+      rowOf(`${prefix}${key}`, field),
+      ...rowsOf(field.rule.fields ?? {}, `${prefix}${key}.`),
+    ]),
+  );
+}
+
+function rowOf(path: string, field: Field): OptionRow {
+  const { rule, default: fallback, shownDefault, meaning } = field;
+  return Object.freeze({
+    path,
+    type: rule.type,
+    ...(rule.unit === undefined ? {} : { unit: rule.unit }),
+    ...(rule.bounds === undefined ? {} : { bounds: rule.bounds }),
+    isRequired: field.isRequired === true,
+    default: fallback,
+    ...(shownDefault === undefined ? {} : { shownDefault }),
+    meaning,
+  });
+}

@@ -1,0 +1,261 @@
+/**
+ * The options of `openRuntime` and of its calls `run`, `result` and `stop`: one row each, with unit, bounds,
+ * default and meaning. What only the host can know (threads, clock, logger) is named here and supplied by it.
+ */
+import { InvalidArgumentError } from '../errors.js';
+import type { Codec } from '../task/codec.js';
+import {
+  checkName,
+  choice,
+  type FieldsOf,
+  field,
+  flag,
+  hosted,
+  list,
+  name,
+  number,
+  type Rule,
+  required,
+  text,
+  value,
+} from './rule.js';
+import { object, plainObject, record } from './shape.js';
+import { MAX_DURATION_MS, MAX_THREADS, QUEUE_FIELDS, TASK_FIELDS } from './task-table.js';
+import type {
+  OpenOptions,
+  RecycleOptions,
+  ResultOptions,
+  RunOptions,
+  StopOptions,
+  TaskHooks,
+  ThreadLimits,
+} from './types.js';
+
+const MIB = 1_048_576;
+const GIB = 1_024 * MIB;
+const MAX_NAMES = 10_000;
+const WAIT = { min: 0, max: MAX_DURATION_MS, unit: 'ms', orInfinity: true, fraction: 'rounded up' } as const;
+
+/** Has these members as functions; anything but an object has none. */
+function hasMethods(given: unknown, ...methods: readonly string[]): boolean {
+  if ((typeof given !== 'object' && typeof given !== 'function') || given === null) return false;
+  return methods.every((method) => typeof (given as Record<string, unknown>)[method] === 'function');
+}
+
+const abortSignal = value('AbortSignal', 'an AbortSignal', (given) => {
+  return (
+    hasMethods(given, 'addEventListener') && typeof (given as { aborted?: unknown }).aborted === 'boolean'
+  );
+});
+
+const aFunction = value('function', 'a function', (given) => typeof given === 'function');
+
+const schema = value('Standard Schema', 'a Standard Schema, version 1', (given) => {
+  if ((typeof given !== 'object' && typeof given !== 'function') || given === null) return false;
+  const standard = (given as { '~standard'?: { version?: unknown } })['~standard'];
+  return hasMethods(standard, 'validate') && standard?.version === 1;
+});
+
+const location = value('string | URL', 'a URL or a string of 1 to 4,096 characters', (given) => {
+  if (given instanceof URL) return true;
+  return typeof given === 'string' && given.length >= 1 && given.length <= 4_096 && !given.includes('\0');
+});
+const locations = list(location, 1_000, 1);
+const modules: Rule = {
+  ...locations,
+  type: `${location.type} | ${locations.type}`,
+  expected: `${location.expected}, or ${locations.expected}`,
+  check: (given, at) =>
+    Array.isArray(given) ? locations.check(given, at) : Object.freeze([location.check(given, at)]),
+};
+
+const codec = value('Codec', 'a codec: { name, encode, decode }', (given) =>
+  hasMethods(given, 'encode', 'decode'),
+);
+const codecList = list(codec, 100);
+const codecs: Rule = {
+  ...codecList,
+  check(given, at) {
+    const checked = codecList.check(given, at) as readonly Codec[];
+    const names = new Set(checked.map((each) => checkName('codec', each.name)));
+    if (names.size < checked.length)
+      throw new InvalidArgumentError(at, 'an array of codecs with different names');
+    return checked;
+  },
+};
+
+const service = value('object | function', 'an object or a function', (given) => {
+  return typeof given === 'function' || (typeof given === 'object' && given !== null);
+});
+const services: Rule = {
+  type: 'Record<string, object>',
+  expected: 'a plain object of objects and functions',
+  check(given, at) {
+    const entries = Object.entries(plainObject(given, at));
+    return Object.freeze(
+      Object.fromEntries(entries.map(([key, each]) => [key, service.check(each, `${at}.${key}`)])),
+    );
+  },
+};
+
+const variable = value('string', 'a string', (given) => typeof given === 'string');
+/** `process.env` itself is welcome, which is no plain object. */
+const env: Rule = {
+  type: 'Record<string, string>',
+  expected: 'an object of strings',
+  check(given, at) {
+    const isObject = typeof given === 'object' && given !== null && !Array.isArray(given);
+    if (!isObject) throw new InvalidArgumentError(at, env.expected, given);
+    const entries = Object.entries(given).filter(([, each]) => each !== undefined);
+    return Object.freeze(
+      Object.fromEntries(entries.map(([key, each]) => [key, variable.check(each, `${at}.${key}`)])),
+    );
+  },
+};
+
+function bytes(max: number, min = 1, orInfinity = false): Rule {
+  return number({ min, max, unit: 'bytes', ...(orInfinity ? { orInfinity } : {}) });
+}
+
+export const HOOK_FIELDS = {
+  backoff: field(
+    aFunction,
+    undefined,
+    'Returns the wait before the next attempt, ms, instead of the backoff policy.',
+  ),
+  validate: field(schema, undefined, 'Checks the payload at enqueue; what it puts out becomes the payload.'),
+} satisfies FieldsOf<TaskHooks>;
+
+const megabytes = number({ min: 1, max: 1_048_576, unit: 'MiB', fraction: 'kept' });
+const LIMIT_FIELDS = {
+  maxOldGenerationSizeMb: field(megabytes, undefined, "A thread's main heap; by default Node's."),
+  maxYoungGenerationSizeMb: field(
+    megabytes,
+    undefined,
+    "A thread's heap for new objects; by default Node's.",
+  ),
+  codeRangeSizeMb: field(megabytes, undefined, "A thread's memory for generated code; by default Node's."),
+  stackSizeMb: field(megabytes, undefined, "A thread's stack; by default Node's, 4."),
+} satisfies FieldsOf<ThreadLimits>;
+
+const RECYCLE_FIELDS = {
+  tasks: field(
+    number({ min: 1, max: Number.MAX_SAFE_INTEGER, unit: 'tasks', orInfinity: true }),
+    Infinity,
+    'A thread is replaced after this many tasks.',
+  ),
+  heapBytes: field(
+    bytes(Number.MAX_SAFE_INTEGER, 1, true),
+    Infinity,
+    'A thread is replaced when its heap and buffers are above this after a batch.',
+  ),
+} satisfies FieldsOf<RecycleOptions>;
+const RECYCLE_NEVER: Required<RecycleOptions> = Object.freeze({ tasks: Infinity, heapBytes: Infinity });
+
+const { queue: _queue, ...QUEUE_TASK_FIELDS } = TASK_FIELDS;
+const queue = object({ ...QUEUE_TASK_FIELDS, ...QUEUE_FIELDS }, QUEUE_FIELDS);
+
+export const RUNTIME_FIELDS = {
+  backend: required(
+    location,
+    'Where tasks are kept: a folder (`./data` or `lmdb:./data`), `memory:`, or an engine.',
+  ),
+  tasks: required(modules, 'Modules whose exports are the handlers; imported by the worker threads only.'),
+  threads: hosted(
+    number({ min: 1, max: MAX_THREADS, unit: 'threads' }),
+    'min(availableParallelism, cgroup quota)',
+    'Worker threads.',
+  ),
+  queues: field(
+    { ...record('queue', queue, MAX_NAMES), type: 'Record<queue, QueueOptions>' },
+    new Map(),
+    'Queues with defaults of their own.',
+  ),
+  serve: field(list(name('queue'), MAX_NAMES), undefined, 'Runs these queues only; by default all.'),
+  hooks: field(
+    { ...record('task', object(HOOK_FIELDS), MAX_NAMES), type: 'Record<task, TaskHooks>' },
+    new Map(),
+    'What must be a function of the host, by task name.',
+  ),
+  services: field(services, {}, 'Host objects that handlers call through `context.services`.'),
+  codecs: field(codecs, [], 'Formats of payloads and results beside the built-in ones.'),
+  logger: hosted(
+    value('Logger', 'a logger with debug, info, warn and error', (given) =>
+      hasMethods(given, 'debug', 'info', 'warn', 'error'),
+    ),
+    'warnings and errors on stderr',
+    'Takes the log lines; shaped like pino.',
+  ),
+  signal: field(abortSignal, undefined, 'Stops the runtime when aborted.'),
+  stopOn: field(
+    list(choice(['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGBREAK', 'SIGUSR2']), 6),
+    [],
+    'Process signals that stop the runtime; a second one stops it at once.',
+  ),
+  ifLocked: field(
+    choice(['fail', 'wait']),
+    'fail',
+    'When another process owns the folder: throw, or wait for its end.',
+  ),
+  autostart: field(flag, true, 'Starts tasks at once; otherwise after `runtime.start()`.'),
+  waitForTasks: field(
+    flag,
+    true,
+    'Opens when the handlers are known; otherwise at once with those of the last run.',
+  ),
+  execArgv: field(
+    list(text(4_096), 100),
+    undefined,
+    "Node options of the worker threads; by default the host's.",
+  ),
+  resourceLimits: field(object(LIMIT_FIELDS), undefined, "Limits of each thread's heap."),
+  env: field(env, undefined, "Environment of the worker threads; by default a copy of the host's."),
+  recycle: field(
+    object(RECYCLE_FIELDS, RECYCLE_FIELDS),
+    RECYCLE_NEVER,
+    'When a thread is replaced by a fresh one.',
+  ),
+  clock: hosted(
+    value('Clock', 'a clock with now, monotonic and arm', (given) =>
+      hasMethods(given, 'now', 'monotonic', 'arm'),
+    ),
+    'the system clock',
+    'Time; for tests.',
+  ),
+  maxPayloadBytes: field(bytes(GIB), MIB, 'Largest encoded payload, its binary parts not counted.'),
+  maxBufferBytes: field(
+    bytes(GIB),
+    64 * MIB,
+    'Binary parts of a payload or result together, or of `transfer`.',
+  ),
+  maxResultBytes: field(bytes(GIB), 16 * MIB, 'Largest encoded result, its binary parts not counted.'),
+  maxPendingEnqueues: field(
+    number({ min: 1, max: 10_000_000, unit: 'tasks' }),
+    100_000,
+    'Enqueues not yet flushed; beyond, `enqueue` rejects with `ERR_MILLRACE_QUEUE_FULL`.',
+  ),
+  maxPendingBytes: field(bytes(64 * GIB), 64 * MIB, 'Their payloads together.'),
+  maxBytes: field(bytes(Number.MAX_SAFE_INTEGER, MIB, true), Infinity, 'Size of the store.'),
+  minFreeBytes: field(
+    bytes(Number.MAX_SAFE_INTEGER, 0),
+    64 * MIB,
+    "Space that stays free on the store's disk.",
+  ),
+} satisfies FieldsOf<OpenOptions>;
+
+export const RUN_FIELDS = {
+  signal: field(abortSignal, undefined, 'Cancels the task when aborted.'),
+  waitMs: field(number(WAIT), Infinity, 'How long to wait for the result; the task goes on afterwards.'),
+} satisfies FieldsOf<Pick<RunOptions, 'signal' | 'waitMs'>>;
+
+export const RESULT_FIELDS = {
+  timeoutMs: field(number(WAIT), Infinity, 'How long to wait for the result; the task goes on afterwards.'),
+  signal: field(abortSignal, undefined, 'Ends the wait when aborted; the task goes on.'),
+} satisfies FieldsOf<ResultOptions>;
+
+const GRACE = { min: 0, max: 86_400_000, unit: 'ms', fraction: 'rounded up' } as const;
+
+export const STOP_FIELDS = {
+  graceMs: field(number(GRACE), 10_000, 'How long running tasks may go on before they are aborted.'),
+  killMs: field(number(GRACE), 1_000, 'From their abort to the end of their threads.'),
+} satisfies FieldsOf<StopOptions>;

@@ -1,0 +1,80 @@
+/** A thread with its station, from boot to exit. */
+import type { Clock } from '../clock.js';
+import type { PoolClock } from './batch.js';
+import type { Slot } from './pool.js';
+import { Station, type StationOwner } from './station.js';
+import type { BootThread, Death, PoolThread, ThreadSetup } from './thread.js';
+import { within } from './within.js';
+
+export interface CrewBounds {
+  /** From `terminate()` until a thread counts as stuck in native code, milliseconds. */
+  readonly lostAfterMs: number;
+  /** For the `stop` of setups when a thread retires, milliseconds. */
+  readonly stopAppsMs: number;
+}
+
+export class Crew<Token> {
+  readonly thread: PoolThread;
+  readonly station: Station<Token>;
+  readonly #clock: Clock;
+  readonly #bounds: CrewBounds;
+  /** Why it cannot be used, when it failed to boot. */
+  failure: Error | undefined;
+  isBooted = false;
+  /** Terminated, and did not exit in time. */
+  isLost = false;
+  hasExited = false;
+
+  constructor(
+    slot: Slot<Token>,
+    owner: StationOwner<Token> & { exited(crew: Crew<Token>, death: Death): void },
+    boot: BootThread,
+    setup: ThreadSetup,
+    time: PoolClock,
+    bounds: CrewBounds,
+  ) {
+    this.#clock = setup.clock;
+    this.#bounds = bounds;
+    this.thread = boot(setup, {
+      note: (note) => this.station.note(note),
+      callerAt: (page, index) => this.station.callerAt(page, index),
+      exited: (death) => {
+        this.hasExited = true;
+        owner.exited(this, death);
+      },
+    });
+    this.station = new Station(slot, owner, this.thread, setup.clock, time);
+  }
+
+  /**
+   * Ends the thread when its last item has ended: its setups stop first, in a bounded time.
+   * @returns  Whether it has exited; false when it is stuck in native code.
+   */
+  async retire(): Promise<boolean> {
+    await this.station.whenEmpty();
+    if (this.isBooted) await within(this.#clock, this.#bounds.stopAppsMs, this.thread.stopApps());
+    return this.#end();
+  }
+
+  /** As `retire`, but what runs is aborted and has `killMs` to obey. Reports everything that is left. */
+  async stop(killMs: number): Promise<boolean> {
+    if (!this.isLost) {
+      this.station.releaseUnstarted();
+      this.station.abortAll(killMs);
+      const isEmpty = await within(this.#clock, killMs, this.station.whenEmpty());
+      if (isEmpty && this.isBooted) {
+        await within(this.#clock, Math.max(killMs, this.#bounds.stopAppsMs), this.thread.stopApps());
+      }
+      this.station.kill();
+      await this.#end();
+    }
+    if (!this.hasExited) this.station.bury({ expected: true, detail: 'stuck in native code' });
+    return this.hasExited;
+  }
+
+  #end(): Promise<boolean> {
+    // A thread that still boots ends when it is ready.
+    const boundMs = this.isBooted ? this.#bounds.lostAfterMs : this.#bounds.lostAfterMs * 5;
+    return within(this.#clock, boundMs, this.thread.end());
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Packs items for the way to a thread: one exact-size array per batch. Bodies are copied, never decoded. The layout
+ * is in `workers/protocol.ts`.
+ */
+import { MAX_ATTEMPT, MAX_NAMES, ROW_HEADER_BYTES } from '../../workers/protocol.js';
+import type { PoolItem } from './pool.js';
+
+/** From this size on, rows are moved to the thread instead of copied once more. */
+export const TRANSFER_BYTES = 16_384;
+
+/**
+ * The rows of `items`.
+ * @param indexOf  Index of a name in the thread's table.
+ */
+export function packRows(items: readonly PoolItem[], indexOf: (name: string) => number): Uint8Array {
+  let size = items.length * ROW_HEADER_BYTES;
+  for (const { body, moved } of items) size += moved === undefined ? body.length : 0;
+  const rows = new Uint8Array(size);
+  let at = 0;
+  for (const item of items) {
+    const body = item.moved === undefined ? item.body : NO_BODY;
+    const length = body.length;
+    const name = indexOf(item.name);
+    const attempt = Math.min(item.attempt, MAX_ATTEMPT);
+    rows[at] = length;
+    rows[at + 1] = length >>> 8;
+    rows[at + 2] = length >>> 16;
+    rows[at + 3] = length >>> 24;
+    rows[at + 4] = name;
+    rows[at + 5] = name >>> 8;
+    rows[at + 6] = attempt;
+    rows[at + 7] = attempt >>> 8;
+    item.writeId(rows, at + 8);
+    at += ROW_HEADER_BYTES;
+    copyBytes(body, rows, at, length);
+    at += length;
+  }
+  return rows;
+}
+
+const NO_BODY = new Uint8Array(0);
+
+/** `set` costs more than it copies below some dozen bytes. */
+function copyBytes(from: Uint8Array, to: Uint8Array, at: number, length: number): void {
+  if (length > 48) to.set(from, at);
+  else for (let index = 0; index < length; index++) to[at + index] = from[index]!;
+}
+
+/** The names a thread knows by index. It only ever grows, or begins anew when it is full. */
+export class NameTable {
+  readonly #indexes = new Map<string, number>();
+  #fresh: string[] = [];
+  #wasReset = false;
+
+  indexOf(name: string): number {
+    let index = this.#indexes.get(name);
+    if (index === undefined) {
+      index = this.#indexes.size;
+      this.#indexes.set(name, index);
+      this.#fresh.push(name);
+    }
+    return index;
+  }
+
+  /** Before a batch of at most `count` new names. */
+  makeRoom(count: number): void {
+    if (this.#indexes.size === 0 || this.#indexes.size + count <= MAX_NAMES) return;
+    this.#indexes.clear();
+    this.#wasReset = true;
+  }
+
+  /** What the thread must be told with the next batch. */
+  takeNews(): { readonly names?: readonly string[]; readonly resetNames?: boolean } {
+    if (this.#fresh.length === 0) return NO_NEWS;
+    const news = { names: this.#fresh, ...(this.#wasReset ? { resetNames: true } : {}) };
+    this.#fresh = [];
+    this.#wasReset = false;
+    return news;
+  }
+}
+
+const NO_NEWS = Object.freeze({});

@@ -1,0 +1,246 @@
+/**
+ * The loops around one backend and one pool, wired together: what comes in (`Gather`, `Front`), what goes out to
+ * threads (`Dispatcher`, `Executor`), what time brings (`Promoter`, `Pruner`), and who is told (`Events`, `Idle`).
+ */
+import type { Backend, Claim, Pace, Settlement } from '../broker/broker.js';
+import { StoppedError } from '../errors.js';
+import type { RuntimeOptions } from '../options/types.js';
+import type { ItemExtras, Pool, Slot, ThreadEvent } from '../pool/pool.js';
+import type { Codec } from '../task/codec.js';
+import type { NewTask, TaskId } from '../task/task.js';
+import { Dispatcher } from './dispatcher.js';
+import { Events } from './events.js';
+import { Executor, type ExecutorHost } from './executor.js';
+import { Front } from './front.js';
+import { Gather } from './gather.js';
+import { Idle } from './idle.js';
+import { Promoter } from './promoter.js';
+import { Pruner } from './pruner.js';
+import { Registry } from './registry.js';
+import type { RunningItem } from './running-item.js';
+
+/** A batch handed over this recently may come back in time for the commit of its own tasks. */
+const FRESH_MS = 0.3;
+
+export interface CoordinatorOptions {
+  readonly backend: Backend;
+  readonly pool: Pool<RunningItem>;
+  readonly options: RuntimeOptions;
+  readonly codecs: ReadonlyMap<string, Codec>;
+  readonly runsNothing: boolean;
+}
+
+export class Coordinator implements ExecutorHost {
+  readonly broker: Backend['broker'];
+  readonly clock: RuntimeOptions['clock'];
+  readonly random = Math.random;
+  readonly registry: Registry;
+  readonly front: Front;
+  readonly gather: Gather;
+  readonly events = new Events();
+  readonly idle: Idle;
+  readonly executor: Executor;
+  readonly promoter: Promoter;
+  readonly pruner: Pruner;
+  readonly #dispatcher: Dispatcher;
+  readonly #pool: Pool<RunningItem>;
+  readonly #logger: RuntimeOptions['logger'];
+  /** Tasks settled, and given back by threads, since `stop` began. */
+  settledCount = 0;
+  releasedCount = 0;
+  #isStarted = false;
+  #isStopped = false;
+
+  constructor({ backend, pool, options, codecs, runsNothing }: CoordinatorOptions) {
+    this.broker = backend.broker;
+    this.clock = options.clock;
+    this.#pool = pool;
+    this.#logger = options.logger;
+    this.registry = new Registry(options);
+    this.front = new Front({
+      registry: this.registry,
+      codecs,
+      limits: { maxBytes: options.maxPayloadBytes, maxBufferBytes: options.maxBufferBytes },
+      now: () => this.clock.now(),
+      keepsTransfers: backend.broker.lacks.transfer === undefined,
+      runsNothing,
+    });
+    this.gather = new Gather(this.broker);
+    this.idle = new Idle(() => backend.inspect?.counts() ?? new Map());
+    this.executor = new Executor(this);
+    this.#dispatcher = new Dispatcher(this.broker, pool, this.executor, this.registry, this.clock);
+    this.promoter = new Promoter(this.broker, this.clock);
+    this.pruner = new Pruner(this.broker, this.clock);
+    this.broker.onReady(() => this.#dispatcher.wake());
+    this.broker.onFenced((error) => this.#fenced(error));
+    this.broker.pace(() => this.#pace());
+  }
+
+  /** Tasks may start from now on; idempotent. */
+  start(): void {
+    if (this.#isStarted || this.#isStopped) return;
+    this.#isStarted = true;
+    this.promoter.start();
+    this.pruner.start();
+    this.#dispatcher.start();
+  }
+
+  /** Handlers became known: names that waited aside may run. */
+  handlersChanged(): void {
+    this.registry.setHandlers(this.#pool.handlers);
+    this.#dispatcher.wake();
+  }
+
+  setPaused(queue: string, isPaused: boolean): void {
+    const rule = this.registry.queue(queue);
+    if (rule.isPaused === isPaused) return;
+    rule.isPaused = isPaused;
+    if (isPaused) this.#dispatcher.recallWhere((item) => item.claim.queue === queue);
+    else this.#dispatcher.wake();
+    const kind = isPaused ? 'paused' : 'resumed';
+    if (this.events.wants(kind)) this.events.tell({ kind, queue, at: this.clock.now() });
+  }
+
+  /** No task starts from now on; those that threads have not started come back. */
+  stopStarting(): void {
+    this.#isStopped = true;
+    this.#dispatcher.stop();
+    this.promoter.stop();
+    this.pruner.stop();
+  }
+
+  /** Resolves when no task is on a thread. */
+  async whenQuiet(): Promise<void> {
+    while (this.executor.handedCount > 0) {
+      await new Promise<void>((resolve) => {
+        this.#quiet = resolve;
+      });
+    }
+  }
+  #quiet: (() => void) | undefined;
+
+  /** @throws {StoppedError} */
+  checkOpen(): void {
+    if (this.#isStopped) throw new StoppedError();
+  }
+
+  // What the executor asks of its host.
+
+  ready(): void {
+    if (this.executor.handedCount === 0) this.#quiet?.();
+    this.#dispatcher.wake();
+  }
+
+  due(at: number): void {
+    this.promoter.due(at);
+  }
+
+  prepare(request: NonNullable<ItemExtras['enqueue']>[number], parent: Claim): NewTask {
+    const task = this.front.fromHandler(request, parent.id);
+    if (task.runAt !== undefined) this.promoter.due(task.runAt);
+    return task;
+  }
+
+  async enqueueNow(task: NewTask): Promise<TaskId> {
+    return (await this.gather.enqueue(task)).id;
+  }
+
+  settled(settlements: readonly Settlement[]): void {
+    for (const { kind } of settlements) {
+      if (kind === 'released') this.releasedCount++;
+      else this.settledCount++;
+    }
+    if (this.executor.handedCount === 0) this.#quiet?.();
+  }
+
+  wantsTold(): boolean {
+    if (this.idle.isAsked) return true;
+    return EVENT_KINDS.some((kind) => this.events.wants(kind));
+  }
+
+  told(settlement: Settlement): void {
+    this.idle.look();
+    const event = eventOf(settlement, this.clock.now());
+    if (event !== undefined && this.events.wants(event.kind)) this.events.tell(event);
+  }
+
+  progress(claim: Claim, progress: unknown): void {
+    if (this.events.wants('progress')) this.events.tell({ kind: 'progress', progress, ...this.#of(claim) });
+  }
+
+  log(claim: Claim, _at: number, message: string): void {
+    if (this.events.wants('log')) this.events.tell({ kind: 'log', message, ...this.#of(claim) });
+  }
+
+  threadEvent(event: ThreadEvent): void {
+    const detail = 'detail' in event ? event.detail : '';
+    if (event.kind === 'exited' && !event.expected) {
+      this.#logger.warn({ thread: event.slot, detail }, 'a worker thread died and is replaced');
+    }
+    if (event.kind === 'lost')
+      this.#logger.warn({ thread: event.slot }, 'a worker thread is stuck in native code');
+    if (this.events.wants('thread')) {
+      this.events.tell({
+        kind: 'thread',
+        event: event.kind,
+        thread: event.slot,
+        detail,
+        at: this.clock.now(),
+      });
+    }
+  }
+
+  #of(claim: Claim) {
+    return { taskId: claim.id, name: claim.name, queue: claim.queue, at: this.clock.now() };
+  }
+
+  #fenced(error: Error): void {
+    this.stopStarting();
+    this.idle.release();
+    this.#logger.error(
+      { error: error.message },
+      'the store is fenced: nothing is accepted or started any more',
+    );
+    if (this.events.wants('fenced')) this.events.tell({ kind: 'fenced', error, at: this.clock.now() });
+  }
+
+  #pace(): Pace {
+    const { batches } = this.executor;
+    if (batches.size === 0) return 'idle';
+    const busy = new Set<Slot<RunningItem>>();
+    let handedLast = 0;
+    for (const { batch } of batches) {
+      busy.add(batch.slot);
+      if (batch.handedAt > handedLast) handedLast = batch.handedAt;
+    }
+    if (busy.size >= this.#pool.slots.length) return 'busy';
+    return this.broker.backlog() === 0 && this.clock.monotonic() - handedLast < FRESH_MS ? 'fresh' : 'idle';
+  }
+}
+
+const EVENT_KINDS = ['completed', 'retrying', 'snoozed', 'dead', 'cancelled'] as const;
+
+function eventOf(settlement: Settlement, at: number) {
+  if (settlement.kind === 'released') return undefined;
+  const { claim, attempt } = settlement;
+  const of = { taskId: claim.id, name: claim.name, queue: claim.queue, at };
+  switch (settlement.kind) {
+    case 'completed':
+      return { kind: 'completed', attempt: claim.attempt, runMs: attempt?.runMs ?? 0, ...of } as const;
+    case 'dead':
+      return { kind: 'dead', reason: settlement.reason, error: attempt?.error, ...of } as const;
+    case 'cancelled':
+      return { kind: 'cancelled', reason: settlement.reason, ...of } as const;
+    case 'scheduled': {
+      const nextAttemptAt = settlement.runAt;
+      if (attempt?.outcome === 'snoozed') return { kind: 'snoozed', nextAttemptAt, ...of } as const;
+      return {
+        kind: 'retrying',
+        attempt: claim.attempt,
+        error: attempt?.error,
+        nextAttemptAt,
+        ...of,
+      } as const;
+    }
+  }
+}

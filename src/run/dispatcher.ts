@@ -1,0 +1,269 @@
+/**
+ * Decides which slot gets which tasks, and when. Looks at the best head, takes as much as is worth one message, and
+ * takes back what it has handed over when something better comes up. Never reads a payload, never touches storage
+ * but through the broker's claim.
+ *
+ *   - spread first, then batch: a batch holds at most ceil(waiting / slots) tasks;
+ *   - a batch lasts about 1 ms while little waits and up to 10 ms while the backlog is deep;
+ *   - one batch runs, one is prefetched behind it, and only when the running one is short;
+ *   - unstarted tasks are recalled for a better level, an idle slot, a pause, a cancel, a stop, or a long batch.
+ */
+import type { Broker, Claim, Head, Verdict } from '../broker/broker.js';
+import type { Clock, Disarm } from '../clock.js';
+import type { Pool, Slot } from '../pool/pool.js';
+import type { Executor } from './executor.js';
+import type { NameEntry, QueueRule, Registry } from './registry.js';
+import type { RunningBatch, RunningItem } from './running-item.js';
+
+const MAX_BATCH_TASKS = 256;
+const MAX_BATCH_BYTES = 256 * 1024;
+const SHORT_BATCH_MS = 1;
+const LONG_BATCH_MS = 10;
+/** The backlog is deep when it would keep every slot busy for longer than this. */
+const DEEP_MS = 50;
+/** Nothing is prefetched behind a task expected to run longer than this. */
+const PREFETCH_MS = 20;
+/** How often batches are looked at that run longer than expected. */
+const LONG_CHECK_MS = 20;
+
+/** What is being put together for one slot. */
+interface Fill {
+  readonly slot: Slot<RunningItem>;
+  readonly most: number;
+  targetMs: number;
+  count: number;
+  ms: number;
+  bytes: number;
+  isAlone: boolean;
+  parallelQueue: QueueRule | undefined;
+}
+
+export class Dispatcher {
+  readonly #broker: Broker;
+  readonly #pool: Pool<RunningItem>;
+  readonly #executor: Executor;
+  readonly #registry: Registry;
+  readonly #clock: Clock;
+  #isStopped = true;
+  #isScheduled = false;
+  #isClaiming = false;
+  #longCheck: Disarm | undefined;
+  readonly #round = (): void => void this.#runRound();
+
+  constructor(broker: Broker, pool: Pool<RunningItem>, executor: Executor, registry: Registry, clock: Clock) {
+    this.#broker = broker;
+    this.#pool = pool;
+    this.#executor = executor;
+    this.#registry = registry;
+    this.#clock = clock;
+  }
+
+  start(): void {
+    this.#isStopped = false;
+    this.wake();
+  }
+
+  /** No further start; what threads have not started comes back. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#longCheck?.();
+    this.#longCheck = undefined;
+    this.recallWhere(() => true);
+  }
+
+  /** Looks for work at the end of this turn. */
+  wake(): void {
+    if (this.#isScheduled || this.#isStopped) return;
+    this.#isScheduled = true;
+    queueMicrotask(this.#round);
+  }
+
+  /** Takes back all unstarted tasks that `wanted` names. */
+  recallWhere(wanted: (item: RunningItem) => boolean): void {
+    for (const running of [...this.#executor.batches]) this.#executor.recall(running, wanted);
+    this.wake();
+  }
+
+  async #runRound(): Promise<void> {
+    this.#isScheduled = false;
+    if (this.#isStopped || this.#isClaiming) return;
+    this.#recallForBetter();
+    for (const slot of this.#byNeed()) {
+      if (!this.#mayTakeMore(slot)) continue;
+      const pending = this.#fillSlot(slot);
+      if (typeof pending !== 'boolean') {
+        this.#isClaiming = true;
+        await pending;
+        this.#isClaiming = false;
+        this.wake();
+        return;
+      }
+      if (!pending && slot.batches.length === 0) this.#stealFor(slot);
+    }
+    this.#watchLong();
+  }
+
+  /** Idle slots first, then those with one batch. */
+  #byNeed(): Slot<RunningItem>[] {
+    const ready = this.#pool.slots.filter((slot) => slot.isReady);
+    return ready.sort((a, b) => a.batches.length - b.batches.length);
+  }
+
+  #mayTakeMore(slot: Slot<RunningItem>): boolean {
+    const [first] = slot.batches;
+    if (first === undefined) return true;
+    const running = this.#ofBatch(slot, 0);
+    if (first.parallel)
+      return running !== undefined && slot.batches.length < this.#registry.queue(running.queue).perThread;
+    if (slot.batches.length >= 2 || running === undefined) return false;
+    if (this.#clock.monotonic() - first.handedAt > LONG_CHECK_MS) return false;
+    return running.items.every((item) => item.entry.expectedMs <= PREFETCH_MS && !item.claim.suspect);
+  }
+
+  /** True when something was handed over; a promise of it where the broker answers later. */
+  #fillSlot(slot: Slot<RunningItem>): boolean | Promise<boolean> {
+    const backlog = this.#broker.backlog();
+    if (backlog === 0) return false;
+    const slots = Math.max(1, this.#pool.slots.length);
+    const fill: Fill = {
+      slot,
+      most: Math.max(1, Math.min(MAX_BATCH_TASKS, Math.ceil(backlog / slots))),
+      targetMs: SHORT_BATCH_MS,
+      count: 0,
+      ms: 0,
+      bytes: 0,
+      isAlone: false,
+      parallelQueue:
+        slot.batches[0]?.parallel === true ? this.#registry.queue(this.#ofBatch(slot, 0)!.queue) : undefined,
+    };
+    const isParallelSlot = fill.parallelQueue !== undefined;
+    const claims = this.#broker.claim(
+      (head) => this.#accept(fill, isParallelSlot, backlog / slots, head),
+      fill.most,
+    );
+    return isArray(claims) ? this.#hand(fill, claims) : claims.then((later) => this.#hand(fill, later));
+  }
+
+  #hand(fill: Fill, claims: readonly Claim[]): boolean {
+    if (claims.length === 0) return false;
+    const now = this.#clock.now();
+    const fresh = claims.filter((claim) => claim.staleAt === undefined || claim.staleAt > now);
+    if (fresh.length < claims.length) {
+      this.#executor.cancelStale(claims.filter((claim) => !fresh.includes(claim)));
+      this.wake();
+    }
+    if (fresh.length > 0) this.#executor.hand(fill.slot, fresh, fill.parallelQueue !== undefined);
+    return fresh.length > 0;
+  }
+
+  #accept(fill: Fill, isParallelSlot: boolean, perSlot: number, head: Head): Verdict {
+    const entry = this.#registry.entry(head.name);
+    const rule = this.#registry.queue(head.queue);
+    const verdict = this.#mayRun(fill.slot, entry, rule, head);
+    if (verdict !== 'take') return verdict;
+    const isParallel = rule.perThread > 1;
+    if (isParallelSlot && fill.parallelQueue !== rule) return 'stop';
+    if (!isParallelSlot && isParallel && fill.slot.batches.length > 0) return 'stop';
+    const goesAlone = isParallel || head.suspect;
+    if (fill.count > 0) {
+      if (fill.isAlone || goesAlone) return 'stop';
+      if (fill.ms + entry.expectedMs > fill.targetMs) return 'stop';
+      if (fill.bytes + head.bodyBytes > MAX_BATCH_BYTES) return 'stop';
+    } else if (perSlot * entry.expectedMs > DEEP_MS) {
+      fill.targetMs = LONG_BATCH_MS;
+    }
+    fill.count++;
+    fill.ms += entry.expectedMs;
+    fill.bytes += head.bodyBytes;
+    fill.isAlone = goesAlone;
+    if (isParallel) fill.parallelQueue = rule;
+    return 'take';
+  }
+
+  /** Whether a head may run at all now, on this slot. */
+  #mayRun(slot: Slot<RunningItem> | undefined, entry: NameEntry, rule: QueueRule, head: Head): Verdict {
+    if (rule.isPaused || !rule.isServed) return 'skip';
+    if (!entry.isHandled) return head.lane === head.name ? 'skip' : 'park';
+    if (slot !== undefined && rule.maxThreads < this.#pool.slots.length) {
+      const others = new Set<Slot<RunningItem>>();
+      for (const { queue, batch } of this.#executor.batches) {
+        if (queue === rule.name && batch.slot !== slot) others.add(batch.slot);
+      }
+      if (others.size >= rule.maxThreads) return 'skip';
+    }
+    return 'take';
+  }
+
+  /** Takes back tasks of a lower level than the best that waits. */
+  #recallForBetter(): void {
+    let lowest = 9;
+    for (const { minLevel } of this.#executor.batches) if (minLevel < lowest) lowest = minLevel;
+    if (lowest === 9 || this.#broker.backlog() === 0) return;
+    let best = -1;
+    const peeked = this.#broker.claim((head) => {
+      const verdict = this.#mayRun(
+        undefined,
+        this.#registry.entry(head.name),
+        this.#registry.queue(head.queue),
+        head,
+      );
+      if (verdict !== 'take') return verdict;
+      best = head.level;
+      return 'stop';
+    }, 1);
+    if (!isArray(peeked) || best <= lowest) return;
+    for (const running of [...this.#executor.batches]) {
+      if (running.minLevel < best) this.#executor.recall(running, (item) => item.claim.level < best);
+    }
+  }
+
+  /** An idle slot takes over half of what the slot with most unstarted tasks has. */
+  #stealFor(slot: Slot<RunningItem>): void {
+    let richest: RunningBatch | undefined;
+    let most = 0;
+    for (const running of this.#executor.batches) {
+      if (running.batch.slot === slot || running.batch.parallel) continue;
+      const unstarted = running.batch.unstarted();
+      if (unstarted > most) {
+        most = unstarted;
+        richest = running;
+      }
+    }
+    if (richest === undefined || most === 0) return;
+    if (this.#executor.recall(richest, () => true, Math.ceil(most / 2)) > 0) void this.#fillSlot(slot);
+  }
+
+  /** While something waits behind a running task, looks again soon: a long one must not hold it up. */
+  #watchLong(): void {
+    if (this.#longCheck !== undefined || this.#isStopped) return;
+    let isWaiting = false;
+    for (const { items, batch, left } of this.#executor.batches) {
+      if (items.length > 1 || batch.slot.batches.length > 1 || left > 1) isWaiting = true;
+    }
+    if (!isWaiting) return;
+    this.#longCheck = this.#clock.arm(LONG_CHECK_MS, () => {
+      this.#longCheck = undefined;
+      this.#recallLong();
+      this.wake();
+    });
+  }
+
+  #recallLong(): void {
+    const now = this.#clock.monotonic();
+    for (const running of [...this.#executor.batches]) {
+      const { batch } = running;
+      if (batch.parallel || now - batch.handedAt < LONG_CHECK_MS) continue;
+      this.#executor.recall(running, () => true);
+    }
+  }
+
+  #ofBatch(slot: Slot<RunningItem>, at: number): RunningBatch | undefined {
+    return slot.batches[at]?.items[0] === undefined
+      ? undefined
+      : (slot.batches[at]!.items[0] as RunningItem).batch;
+  }
+}
+
+function isArray(claims: readonly Claim[] | Promise<readonly Claim[]>): claims is readonly Claim[] {
+  return Array.isArray(claims);
+}

@@ -1,0 +1,147 @@
+/**
+ * What happens to tasks, told to whoever listens: bounded per listener, with the number of events that a slow one
+ * missed. Nothing is built when nobody listens. The same steps go to `diagnostics_channel` as `millrace:<kind>`.
+ */
+import diagnostics from 'node:diagnostics_channel';
+import type { EpochMs } from '../clock.js';
+import type { StoredError } from '../task/stored-error.js';
+import type { TaskId } from '../task/task.js';
+
+interface OfTask {
+  readonly taskId: TaskId;
+  readonly name: string;
+  readonly queue: string;
+  readonly at: EpochMs;
+}
+
+/** One step of a task or of the runtime. Told after it is flushed, except `progress` and `log`. */
+export type RuntimeEvent =
+  | ({ readonly kind: 'enqueued' } & OfTask)
+  | ({ readonly kind: 'completed'; readonly attempt: number; readonly runMs: number } & OfTask)
+  /** An attempt failed, timed out or crashed and another follows at `nextAttemptAt`. */
+  | ({
+      readonly kind: 'retrying';
+      readonly attempt: number;
+      readonly error: StoredError | undefined;
+      readonly nextAttemptAt: EpochMs;
+    } & OfTask)
+  | ({ readonly kind: 'snoozed'; readonly nextAttemptAt: EpochMs } & OfTask)
+  | ({ readonly kind: 'dead'; readonly reason: string; readonly error: StoredError | undefined } & OfTask)
+  | ({ readonly kind: 'cancelled'; readonly reason: string } & OfTask)
+  | ({ readonly kind: 'progress'; readonly progress: unknown } & OfTask)
+  | ({ readonly kind: 'log'; readonly message: string } & OfTask)
+  | { readonly kind: 'paused' | 'resumed'; readonly queue: string; readonly at: EpochMs }
+  | { readonly kind: 'fenced'; readonly error: Error; readonly at: EpochMs }
+  | {
+      readonly kind: 'thread';
+      readonly event: string;
+      readonly thread: number;
+      readonly detail: string;
+      readonly at: EpochMs;
+    }
+  /** The listener was too slow: so many events were dropped before the next one. */
+  | { readonly kind: 'lagged'; readonly dropped: number; readonly at: EpochMs };
+
+export type EventKind = RuntimeEvent['kind'];
+
+export interface EventFilter {
+  readonly kinds?: readonly EventKind[];
+  readonly queue?: string;
+  readonly name?: string;
+  readonly taskId?: TaskId;
+  /** Events kept for this listener; default 1,000. */
+  readonly bound?: number;
+}
+
+const DEFAULT_BOUND = 1_000;
+
+interface Listener {
+  readonly filter: EventFilter;
+  readonly bound: number;
+  readonly events: RuntimeEvent[];
+  dropped: number;
+  wake: (() => void) | undefined;
+}
+
+export class Events {
+  readonly #listeners = new Set<Listener>();
+  readonly #channels = new Map<string, diagnostics.Channel>();
+  #isOver = false;
+
+  /** Whether building an event of this kind is worth it. */
+  wants(kind: EventKind): boolean {
+    return this.#listeners.size > 0 || this.#channel(kind).hasSubscribers;
+  }
+
+  tell(event: RuntimeEvent): void {
+    const channel = this.#channel(event.kind);
+    if (channel.hasSubscribers) channel.publish(event);
+    for (const listener of this.#listeners) {
+      if (!matches(event, listener.filter)) continue;
+      if (listener.events.length >= listener.bound) {
+        listener.events.shift();
+        listener.dropped++;
+      }
+      listener.events.push(event);
+      listener.wake?.();
+    }
+  }
+
+  /** Ends when the runtime stops or the caller leaves the loop. Listening begins with the call, not the first step. */
+  listen(filter: EventFilter, now: () => EpochMs): AsyncIterableIterator<RuntimeEvent> {
+    const bound = filter.bound ?? DEFAULT_BOUND;
+    const listener: Listener = { filter, bound, events: [], dropped: 0, wake: undefined };
+    if (!this.#isOver) this.#listeners.add(listener);
+    const end = async (): Promise<IteratorResult<RuntimeEvent>> => {
+      this.#listeners.delete(listener);
+      listener.wake?.();
+      return { done: true, value: undefined };
+    };
+    return {
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+      next: async () => {
+        while (listener.events.length === 0 && this.#listeners.has(listener)) {
+          await new Promise<void>((wake) => {
+            listener.wake = wake;
+          });
+          listener.wake = undefined;
+        }
+        if (listener.dropped > 0) {
+          const dropped = listener.dropped;
+          listener.dropped = 0;
+          return { done: false, value: { kind: 'lagged', dropped, at: now() } };
+        }
+        const value = listener.events.shift();
+        return value === undefined ? { done: true, value: undefined } : { done: false, value };
+      },
+      return: end,
+      throw: end,
+    };
+  }
+
+  /** Every listener gets what it has and then ends. */
+  close(): void {
+    this.#isOver = true;
+    const listeners = [...this.#listeners];
+    this.#listeners.clear();
+    for (const listener of listeners) listener.wake?.();
+  }
+
+  #channel(kind: string): diagnostics.Channel {
+    let channel = this.#channels.get(kind);
+    if (channel === undefined) {
+      channel = diagnostics.channel(`millrace:${kind}`);
+      this.#channels.set(kind, channel);
+    }
+    return channel;
+  }
+}
+
+function matches(event: RuntimeEvent, filter: EventFilter): boolean {
+  if (filter.kinds !== undefined && !filter.kinds.includes(event.kind)) return false;
+  if (filter.queue !== undefined && !('queue' in event && event.queue === filter.queue)) return false;
+  if (filter.name !== undefined && !('name' in event && event.name === filter.name)) return false;
+  return filter.taskId === undefined || ('taskId' in event && event.taskId === filter.taskId);
+}

@@ -1,0 +1,216 @@
+/**
+ * Carries claims to threads and outcomes back: a claim becomes an item of a batch, its outcome a settlement. Decides
+ * nothing itself: `transition` says what follows from an outcome, the dispatcher what goes where.
+ */
+import type { Broker, Claim, Settlement } from '../broker/broker.js';
+import type { Clock } from '../clock.js';
+import type { FinishedItem, ItemExtras, PoolListener, Slot, ThreadEvent } from '../pool/pool.js';
+import type { NewTask, TaskId } from '../task/task.js';
+import { cancelUnstarted, transition } from '../task/transition.js';
+import type { Registry } from './registry.js';
+import { type RunningBatch, RunningItem } from './running-item.js';
+
+export interface ExecutorHost {
+  readonly broker: Broker;
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** Called with each settlement of an attempt, once it is flushed. */
+  told(settlement: Settlement): void;
+  wantsTold(): boolean;
+  /** These claims have just ended. */
+  settled(settlements: readonly Settlement[]): void;
+  /** A slot can take more. */
+  ready(slot: Slot<RunningItem>): void;
+  /** A scheduled settlement is due then. */
+  due(at: number): void;
+  prepare(request: NonNullable<ItemExtras['enqueue']>[number], parent: Claim): NewTask;
+  enqueueNow(task: NewTask): Promise<TaskId>;
+  progress(claim: Claim, value: unknown): void;
+  log(claim: Claim, at: number, message: string): void;
+  threadEvent(event: ThreadEvent): void;
+}
+
+export class Executor implements PoolListener<RunningItem> {
+  readonly #host: ExecutorHost;
+  readonly batches = new Set<RunningBatch>();
+
+  constructor(host: ExecutorHost) {
+    this.#host = host;
+    host.broker.isUnstarted = (claim) => {
+      const item = claim.holder as RunningItem | undefined;
+      return item?.batch !== undefined && !item.batch.batch.isRunning(item.index);
+    };
+  }
+
+  /** Items that threads have, started or not. */
+  get handedCount(): number {
+    let count = 0;
+    for (const batch of this.batches) count += batch.left;
+    return count;
+  }
+
+  /** Hands claims to a slot as one batch. */
+  hand(slot: Slot<RunningItem>, claims: readonly Claim[], isParallel: boolean): void {
+    const { broker, registry } = this.#host;
+    const items = claims.map((claim) => new RunningItem(claim, registry.entry(claim.name)));
+    const hold = broker.hold(claims);
+    let minLevel = 9;
+    for (const claim of claims) if (claim.level < minLevel) minLevel = claim.level;
+    const batch = slot.hand(items, isParallel);
+    const running = { batch, items, hold, queue: claims[0]!.queue, minLevel, left: items.length };
+    this.batches.add(running);
+    items.forEach((item, index) => {
+      item.batch = running;
+      item.index = index;
+    });
+  }
+
+  /** Takes unstarted items back that `wanted` names, from the end; they are ready again in their old order. */
+  recall(
+    running: RunningBatch,
+    wanted: (item: RunningItem) => boolean,
+    most = Number.POSITIVE_INFINITY,
+  ): number {
+    const settlements: Settlement[] = [];
+    for (let at = running.items.length - 1; at >= 0 && settlements.length < most; at--) {
+      const item = running.items[at]!;
+      if (!wanted(item) || !running.batch.recall(at)) continue;
+      settlements.push({ claim: item.claim, kind: 'released', suspect: item.claim.suspect });
+    }
+    if (settlements.length > 0) {
+      this.#ended(running, settlements.length);
+      this.#host.broker.settle(settlements).catch(() => {});
+    }
+    return settlements.length;
+  }
+
+  /** Cancels a claimed task: taken back when it has not started, else aborted. */
+  cancel(claim: Claim, reason: string): void {
+    const item = claim.holder as RunningItem | undefined;
+    if (item === undefined) return;
+    if (item.batch.batch.recall(item.index)) {
+      this.#ended(item.batch, 1);
+      this.#settle([cancelUnstarted(claim, reason, item.rules, this.#host.clock.now())]);
+      return;
+    }
+    item.cancelReason = reason;
+    item.batch.batch.abort(item.index, 'cancelled');
+  }
+
+  /** Settles claims that are too old to start. */
+  cancelStale(claims: readonly Claim[]): void {
+    const now = this.#host.clock.now();
+    this.#settle(
+      claims.map((claim) => {
+        const rules = this.#host.registry.entry(claim.name).rulesWith(claim.options);
+        return cancelUnstarted(claim, 'stale', rules, now);
+      }),
+    );
+  }
+
+  finished(_slot: Slot<RunningItem>, finished: readonly FinishedItem<RunningItem>[]): void {
+    const now = this.#host.clock.now();
+    const settlements: Settlement[] = [];
+    let lastBatch: RunningBatch | undefined;
+    let count = 0;
+    for (const done of finished) {
+      const item = done.token;
+      if (item.batch !== lastBatch) {
+        if (lastBatch !== undefined) this.#ended(lastBatch, count);
+        lastBatch = item.batch;
+        count = 0;
+      }
+      count++;
+      settlements.push(this.#settlementOf(item, done, now));
+    }
+    if (lastBatch !== undefined) this.#ended(lastBatch, count);
+    this.#settle(settlements);
+  }
+
+  ready(slot: Slot<RunningItem>): void {
+    this.#host.ready(slot);
+  }
+
+  progress(item: RunningItem, value: unknown): void {
+    this.#host.progress(item.claim, value);
+    if (item.mayNote(this.#host.clock.monotonic())) this.#host.broker.note(item.claim, { progress: value });
+  }
+
+  log(item: RunningItem, at: number, message: string): void {
+    const logs = item.addLog(at, message);
+    this.#host.log(item.claim, at, message);
+    if (item.mayNote(this.#host.clock.monotonic())) this.#host.broker.note(item.claim, { logs: [...logs] });
+  }
+
+  async enqueue(item: RunningItem, request: NonNullable<ItemExtras['enqueue']>[number]): Promise<TaskId> {
+    return this.#host.enqueueNow(this.#host.prepare(request, item.claim));
+  }
+
+  threadEvent(event: ThreadEvent): void {
+    this.#host.threadEvent(event);
+  }
+
+  #settlementOf(item: RunningItem, done: FinishedItem<RunningItem>, now: number): Settlement {
+    const { claim, entry, rules } = item;
+    const { outcome } = done;
+    if (outcome.kind === 'completed') entry.measured(done.runMs);
+    const next = outcome.kind === 'completed' ? this.#nextOf(item, done) : undefined;
+    const settlement = transition({
+      claim,
+      item: done,
+      options: rules,
+      ...(entry.hooks?.backoff === undefined ? {} : { customBackoff: entry.hooks.backoff }),
+      ...(next === undefined ? {} : { next }),
+      now,
+      random: this.#host.random,
+    });
+    if (settlement.kind === 'scheduled') this.#host.due(settlement.runAt);
+    if (settlement.kind === 'cancelled' && item.cancelReason !== undefined) {
+      return { ...settlement, reason: item.cancelReason };
+    }
+    return settlement;
+  }
+
+  /** What the handler enqueued with its completion; a request that is not sound is dropped with the reason logged. */
+  #nextOf(item: RunningItem, done: FinishedItem<RunningItem>): NewTask[] | undefined {
+    const requests = done.extras?.enqueue;
+    if (requests === undefined) return undefined;
+    const next: NewTask[] = [];
+    for (const request of requests) {
+      try {
+        next.push(this.#host.prepare(request, item.claim));
+      } catch (error) {
+        this.log(
+          item,
+          done.startedAt,
+          `context.enqueue(${request.name}) was refused: ${(error as Error).message}`,
+        );
+      }
+    }
+    return next;
+  }
+
+  #settle(settlements: readonly Settlement[]): void {
+    if (settlements.length === 0) return;
+    const flushed = this.#host.broker.settle(settlements);
+    this.#host.settled(settlements);
+    if (!this.#host.wantsTold()) {
+      flushed.catch(() => {});
+      return;
+    }
+    flushed.then(
+      () => {
+        for (const settlement of settlements) this.#host.told(settlement);
+      },
+      () => {},
+    );
+  }
+
+  #ended(running: RunningBatch, count: number): void {
+    running.left -= count;
+    if (running.left > 0) return;
+    running.hold.release();
+    this.batches.delete(running);
+  }
+}

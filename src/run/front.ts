@@ -1,0 +1,156 @@
+/** From what the caller wrote to a task that can be stored: names checked, options laid over, payload encoded. */
+import { InvalidArgumentError, InvalidPayloadError, UnknownCodecError } from '../errors.js';
+import type { CheckedEnqueueOptions, EnqueueOptions } from '../options/types.js';
+import { levelOf, validateEnqueueOptions } from '../options.js';
+import type { EnqueueRequest } from '../pool/pool.js';
+import { type Codec, type EncodeLimits, encodeValue } from '../task/codec.js';
+import type { StandardSchema } from '../task/define-types.js';
+import type { NewTask, TaskId, TransferredPayload } from '../task/task.js';
+import type { TaskOptions } from '../task/task-options.js';
+import type { NameEntry, Registry } from './registry.js';
+
+export interface FrontOptions {
+  readonly registry: Registry;
+  readonly codecs: ReadonlyMap<string, Codec>;
+  readonly limits: EncodeLimits;
+  readonly now: () => number;
+  /** Buffers are kept as they are instead of being written out. */
+  readonly keepsTransfers: boolean;
+  /** Nothing ever runs here: no name counts as unhandled. */
+  readonly runsNothing: boolean;
+}
+
+const NO_OPTIONS: CheckedEnqueueOptions = Object.freeze({});
+const EMPTY = new Uint8Array(0);
+
+export class Front {
+  readonly #options: FrontOptions;
+
+  constructor(options: FrontOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Checks and encodes one enqueue. A promise only where the host's schema answers later.
+   * @throws {InvalidNameError} {@link UnknownOptionError} {@link InvalidArgumentError} {@link InvalidPayloadError}
+   *   {@link NotEncodableError} {@link TooLargeError} {@link UnknownCodecError}
+   */
+  prepare(name: string, payload: unknown, options: EnqueueOptions | undefined): NewTask | Promise<NewTask> {
+    const entry = this.#options.registry.entry(name);
+    const checked = options === undefined ? NO_OPTIONS : validateEnqueueOptions(options, 'options');
+    const schema = entry.hooks?.validate;
+    if (schema === undefined) return this.#build(entry, this.#encode(entry, checked, payload), checked);
+    const valid = validate(schema, name, payload);
+    if (valid instanceof Promise) {
+      return valid.then((value) => this.#build(entry, this.#encode(entry, checked, value), checked));
+    }
+    return this.#build(entry, this.#encode(entry, checked, valid.value), checked);
+  }
+
+  /** A task that a handler enqueued; its payload is encoded already. */
+  fromHandler({ name, body, options }: EnqueueRequest, parent: TaskId): NewTask {
+    const entry = this.#options.registry.entry(name);
+    const checked = options === undefined ? NO_OPTIONS : validateEnqueueOptions(options, 'options');
+    return { ...this.#build(entry, { body }, checked), parent };
+  }
+
+  #encode(
+    entry: NameEntry,
+    checked: CheckedEnqueueOptions,
+    payload: unknown,
+  ): { readonly body: Uint8Array; readonly transfer?: TransferredPayload } {
+    const { transfer } = checked;
+    const { limits, keepsTransfers } = this.#options;
+    if (transfer !== undefined && transfer.length > 0) {
+      if (keepsTransfers) return { body: EMPTY, transfer: move(payload, transfer, limits) };
+      const body = copyOf(encodeValue(payload, limits, this.#codec(entry, checked), 'payload'));
+      structuredClone(null, { transfer: [...transfer] });
+      return { body };
+    }
+    return { body: copyOf(encodeValue(payload, limits, this.#codec(entry, checked), 'payload')) };
+  }
+
+  #codec(entry: NameEntry, checked: CheckedEnqueueOptions): Codec | undefined {
+    const name = checked.codec ?? entry.codec;
+    if (name === undefined || name === 'plain') return undefined;
+    const codec = this.#options.codecs.get(name);
+    if (codec === undefined) throw new UnknownCodecError(name);
+    return codec;
+  }
+
+  #build(
+    entry: NameEntry,
+    encoded: { readonly body: Uint8Array; readonly transfer?: TransferredPayload },
+    checked: CheckedEnqueueOptions,
+  ): NewTask {
+    const unhandled = !entry.isHandled && !this.#options.runsNothing;
+    const { name } = entry;
+    if (checked === NO_OPTIONS && encoded.transfer === undefined) {
+      const { queue, level, startAfterCommit } = entry;
+      return { name, queue, level, body: encoded.body, startAfterCommit, unhandled };
+    }
+    const { delayMs, runAt, staleAt, unique, transfer: _, queue = entry.queue, priority, ...own } = checked;
+    this.#options.registry.queue(queue);
+    const dueAt = delayMs === undefined ? runAt : this.#options.now() + delayMs;
+    return {
+      name,
+      queue,
+      level: levelOf(priority, entry.level),
+      body: encoded.body,
+      startAfterCommit: checked.startAfterCommit ?? entry.startAfterCommit,
+      unhandled,
+      ...(Object.keys(own).length === 0 ? {} : { options: own as TaskOptions }),
+      ...(dueAt === undefined ? {} : { runAt: dueAt }),
+      ...(staleAt === undefined ? {} : { staleAt }),
+      ...(unique === undefined ? {} : { unique }),
+      ...(encoded.transfer === undefined ? {} : { transfer: encoded.transfer }),
+    };
+  }
+}
+
+/** The encoder's buffer is used again by the next call. */
+function copyOf(view: Uint8Array): Uint8Array {
+  const copy = Buffer.allocUnsafe(view.length);
+  copy.set(view);
+  return copy;
+}
+
+function move(payload: unknown, list: readonly ArrayBuffer[], limits: EncodeLimits): TransferredPayload {
+  const bytes = list.reduce((sum, buffer) => sum + buffer.byteLength, 0);
+  if (bytes > limits.maxBufferBytes) {
+    throw new InvalidArgumentError(
+      'options.transfer',
+      `at most ${limits.maxBufferBytes} bytes together`,
+      bytes,
+    );
+  }
+  try {
+    return structuredClone({ value: payload, list: [...list] }, { transfer: [...list] });
+  } catch (cause) {
+    throw new InvalidArgumentError(
+      'options.transfer',
+      'whole buffers of a payload of plain data',
+      undefined,
+      { cause },
+    );
+  }
+}
+
+function validate(
+  schema: StandardSchema,
+  name: string,
+  payload: unknown,
+): { value: unknown } | Promise<unknown> {
+  const checked = schema['~standard'].validate(payload);
+  const take = (result: Awaited<typeof checked>): { value: unknown } => {
+    if (result.issues === undefined) return { value: result.value };
+    const issues = result.issues.map((issue) => {
+      const path = (issue.path ?? [])
+        .map((part) => String(typeof part === 'object' ? part.key : part))
+        .join('.');
+      return path === '' ? issue.message : `${path}: ${issue.message}`;
+    });
+    throw new InvalidPayloadError(name, issues);
+  };
+  return checked instanceof Promise ? checked.then((result) => take(result).value) : take(checked);
+}

@@ -1,0 +1,41 @@
+/** Knows when nothing is left to do: nothing ready, running, blocked, or waiting for a retry. */
+import type { Counts } from '../broker/inspect.js';
+
+export class Idle {
+  readonly #counts: () => Counts;
+  #waiting: (() => void)[] = [];
+
+  constructor(counts: () => Counts) {
+    this.#counts = counts;
+  }
+
+  get isAsked(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  /** Tasks that nobody here handles, and those scheduled for later, do not count. */
+  get isIdle(): boolean {
+    for (const counts of this.#counts().values()) {
+      const { ready, unhandled, running, blocked, retrying } = counts;
+      if (ready - unhandled + running + blocked + retrying > 0) return false;
+    }
+    return true;
+  }
+
+  whenIdle(): Promise<void> {
+    if (this.isIdle) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Something was settled: looks whether that was the last. */
+  look(): void {
+    if (this.#waiting.length === 0 || !this.isIdle) return;
+    this.release();
+  }
+
+  release(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const tell of waiting) tell();
+  }
+}

@@ -1,0 +1,106 @@
+/** How callers put tasks in: one, a batch, or one whose result they wait for. */
+import type { Broker, Settled, Ticket } from '../broker/broker.js';
+import type { Clock } from '../clock.js';
+import { InvalidArgumentError } from '../errors.js';
+import type { EnqueueOptions, RunOptions } from '../options/types.js';
+import { validateRunOptions } from '../options.js';
+import type { NewTask, TaskId } from '../task/task.js';
+import type { Coordinator } from './coordinator.js';
+import { within } from './within.js';
+
+interface Item {
+  readonly name: string;
+  readonly payload: unknown;
+  readonly options?: EnqueueOptions;
+}
+
+export class Intake {
+  readonly #broker: Broker;
+  readonly #coordinator: Coordinator;
+  readonly #clock: Clock;
+  readonly #cancel: (id: TaskId) => Promise<unknown>;
+
+  constructor(
+    broker: Broker,
+    coordinator: Coordinator,
+    clock: Clock,
+    cancel: (id: TaskId) => Promise<unknown>,
+  ) {
+    this.#broker = broker;
+    this.#coordinator = coordinator;
+    this.#clock = clock;
+    this.#cancel = cancel;
+  }
+
+  async enqueue(name: string, payload: unknown, options: EnqueueOptions | undefined): Promise<Ticket> {
+    const prepared = this.#coordinator.front.prepare(name, payload, options);
+    const task = prepared instanceof Promise ? await prepared : prepared;
+    this.#coordinator.checkOpen();
+    this.#due(task);
+    const ticket = await this.#coordinator.gather.enqueue(task);
+    this.#tell([ticket], [task]);
+    return ticket;
+  }
+
+  async enqueueBatch(batch: readonly Item[]): Promise<readonly Ticket[]> {
+    if (!Array.isArray(batch))
+      throw new InvalidArgumentError('batch', 'an array of { name, payload, options }', batch);
+    const tasks: NewTask[] = [];
+    for (const { name, payload, options } of batch) {
+      const prepared = this.#coordinator.front.prepare(name, payload, options);
+      tasks.push(prepared instanceof Promise ? await prepared : prepared);
+    }
+    if (tasks.length === 0) return [];
+    this.#coordinator.checkOpen();
+    this.#coordinator.gather.flush();
+    for (const task of tasks) this.#due(task);
+    const { tickets, accepted } = this.#broker.enqueue(tasks);
+    await accepted;
+    this.#tell(tickets, tasks);
+    return tickets;
+  }
+
+  /** Rejects with the abort's reason, and cancels the task, when `signal` aborts. */
+  async run(name: string, payload: unknown, options: RunOptions | undefined): Promise<Settled> {
+    const { front, gather } = this.#coordinator;
+    if (options === undefined) {
+      const prepared = front.prepare(name, payload, undefined);
+      const task = prepared instanceof Promise ? await prepared : prepared;
+      this.#coordinator.checkOpen();
+      return gather.run(task);
+    }
+    const { signal, waitMs, ...own } = validateRunOptions(options, 'options');
+    signal?.throwIfAborted();
+    const task = await front.prepare(name, payload, own);
+    this.#coordinator.checkOpen();
+    this.#due(task);
+    let id: TaskId | undefined;
+    const settled = gather.run(task, (ticket) => {
+      id = ticket.id;
+    });
+    const cancel = (): void => {
+      gather.flush();
+      if (id !== undefined) this.#cancel(id).catch(() => {});
+    };
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      return await within(settled, `Task ${name}`, waitMs, signal);
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  #due({ runAt }: NewTask): void {
+    if (runAt !== undefined) this.#coordinator.promoter.due(runAt);
+  }
+
+  #tell(tickets: readonly Ticket[], tasks: readonly NewTask[]): void {
+    const { events } = this.#coordinator;
+    if (!events.wants('enqueued')) return;
+    const at = this.#clock.now();
+    for (let of = 0; of < tickets.length; of++) {
+      const { name, queue } = tasks[of]!;
+      events.tell({ kind: 'enqueued', taskId: tickets[of]!.id, name, queue, at });
+    }
+  }
+}

@@ -1,0 +1,276 @@
+/** `openRuntime`: opens the backend and the threads side by side, wires them, and offers what users call. */
+import type { Backend } from './broker/broker.js';
+import type { Counts, TaskFilter } from './broker/inspect.js';
+import { openBackend, parseBackend } from './broker/open.js';
+import { systemClock } from './clock.js';
+import { Handle, type HandleHost, resultOf } from './handle.js';
+import { defaultLogger } from './logger.js';
+import { loadManifest, storeManifest } from './manifest.js';
+import type {
+  EnqueueOptions,
+  OpenOptions,
+  RunOptions,
+  RuntimeOptions,
+  StopOptions,
+} from './options/types.js';
+import { checkName, validateRuntimeOptions, validateStopOptions } from './options.js';
+import { modulesOf, openPool } from './pool/open.js';
+import type { Pool } from './pool/pool.js';
+import { Administration, type PageRequest, type TaskPage } from './run/administration.js';
+import { Coordinator } from './run/coordinator.js';
+import type { TaskInfo } from './run/describe.js';
+import type { EventFilter, RuntimeEvent } from './run/events.js';
+import { Intake } from './run/intake.js';
+import { KeepAlive } from './run/keep-alive.js';
+import type { RunningItem } from './run/running-item.js';
+import { Stopping, type StopReport } from './run/stopping.js';
+import { type Codec, jsonCodec } from './task/codec.js';
+import type { PayloadOf, ResultOf, TasksOf } from './task/define-types.js';
+import type { TaskId } from './task/task.js';
+import { defaultThreads } from './threads.js';
+
+/** Names of a module's tasks. */
+export type NameOf<Module> = keyof TasksOf<Module> & string;
+
+/** A module about which nothing is known: any name, any payload. */
+// biome-ignore lint/suspicious/noExplicitAny: without a module type nothing can be checked
+export type AnyModule = { readonly [name: string]: (payload: any) => any };
+
+/** One task of a batch. */
+export type BatchItem<Module> = {
+  [Name in NameOf<Module>]: {
+    readonly name: Name;
+    readonly payload: PayloadOf<TasksOf<Module>, Name>;
+    readonly options?: EnqueueOptions;
+  };
+}[NameOf<Module>];
+
+const PAUSE = 'pause/';
+
+/**
+ * Opens a runtime: a backend, and threads that run what it holds.
+ *
+ * @throws {InvalidArgumentError} {@link UnknownOptionError} before anything is opened.
+ * @throws {TasksModuleError} when the module is missing, throws on import, or exports no handler.
+ * @throws {LockedError} {@link StoreUnavailableError} {@link StoreCorruptError} {@link StoreForeignError}
+ *   {@link StoreTooNewError}
+ */
+export async function openRuntime<Module = AnyModule>(options: OpenOptions): Promise<Runtime<Module>> {
+  const checked = validateRuntimeOptions(options, {
+    threads: defaultThreads,
+    logger: defaultLogger,
+    clock: systemClock,
+  });
+  const location = parseBackend(checked.backend);
+  const modules = modulesOf(checked.tasks);
+  checked.signal?.throwIfAborted();
+  const codecs = new Map([jsonCodec, ...checked.codecs].map((codec) => [codec.name, codec]));
+  const pool = openPool<RunningItem>(location.execution, modules, checked);
+  const backend = await openBackend(location, {
+    ifLocked: checked.ifLocked,
+    limits: checked,
+    clock: checked.clock,
+    logger: checked.logger,
+    ...(checked.signal === undefined ? {} : { signal: checked.signal }),
+  });
+  const runsNothing = location.execution === 'none';
+  const coordinator = new Coordinator({ backend, pool, options: checked, codecs, runsNothing });
+  const runtime = new Runtime<Module>({ backend, pool, coordinator, options: checked, codecs });
+  try {
+    await runtime.boot();
+  } catch (error) {
+    await pool.stop(0).catch(() => {});
+    await backend.close();
+    throw error;
+  }
+  return runtime;
+}
+
+interface RuntimeParts {
+  readonly backend: Backend;
+  readonly pool: Pool<RunningItem>;
+  readonly coordinator: Coordinator;
+  readonly options: RuntimeOptions;
+  readonly codecs: ReadonlyMap<string, Codec>;
+}
+
+export class Runtime<Module = AnyModule> {
+  readonly #parts: RuntimeParts;
+  readonly #administration: Administration;
+  readonly #intake: Intake;
+  readonly #host: HandleHost;
+  readonly #keepAlive = new KeepAlive();
+  readonly #stopping: Stopping;
+
+  /** Use {@link openRuntime}. */
+  constructor(parts: RuntimeParts) {
+    this.#parts = parts;
+    this.#administration = new Administration(parts);
+    const { backend, coordinator, options } = parts;
+    const cancel = (id: TaskId): Promise<number> => this.cancel(id);
+    this.#intake = new Intake(backend.broker, coordinator, options.clock, cancel);
+    this.#host = {
+      codecs: parts.codecs,
+      stateOf: (id) => this.#administration.stateOf(id),
+      cancel: (id) => this.cancel(id),
+      events: (filter) => this.events(filter),
+    };
+    this.#stopping = new Stopping(parts, () => this.#keepAlive.end());
+  }
+
+  /** For `openRuntime`: reads what is stored, boots the threads. */
+  async boot(): Promise<void> {
+    const { backend, pool, coordinator, options } = this.#parts;
+    for (const { key } of await backend.keyValue.list(PAUSE, 1_000)) {
+      const queue = key.slice(PAUSE.length);
+      if (options.queues.get(queue)?.paused === undefined) coordinator.setPaused(queue, true);
+    }
+    const booted = pool.start(coordinator.executor).then(async () => {
+      coordinator.handlersChanged();
+      if (pool.handlers.length > 0) await storeManifest(backend.keyValue, pool.handlers);
+    });
+    if (options.waitForTasks) await booted;
+    else {
+      coordinator.registry.setHandlers(await loadManifest(backend.keyValue));
+      booted.catch((error) =>
+        options.logger.error({ error: String(error) }, 'the tasks module could not be loaded'),
+      );
+    }
+    this.#stopping.listen();
+    if (options.autostart) this.start();
+  }
+
+  /** Tasks may start from now on. Needed only with `autostart: false`; idempotent. */
+  start(): void {
+    this.#parts.coordinator.start();
+  }
+
+  /**
+   * Puts a task into its queue. Resolves when it is flushed: from then on it survives a crash and a power loss.
+   * @throws (rejects) {@link InvalidNameError} {@link UnknownOptionError} {@link InvalidArgumentError}
+   *   {@link NotEncodableError} {@link TooLargeError} {@link QueueFullError} {@link DuplicateTaskError}
+   *   {@link StoreFencedError} {@link StoppedError}; nothing is stored then.
+   */
+  async enqueue<Name extends NameOf<Module>>(
+    name: Name,
+    payload: PayloadOf<TasksOf<Module>, Name>,
+    options?: EnqueueOptions,
+  ): Promise<Handle<ResultOf<TasksOf<Module>, Name>>> {
+    const ticket = await this.#intake.enqueue(name, payload, options);
+    return new Handle(ticket, this.#host);
+  }
+
+  /**
+   * Puts up to 20,000 tasks in, all or none of them.
+   * @throws (rejects) as {@link Runtime.enqueue}.
+   */
+  async enqueueBatch(batch: readonly BatchItem<Module>[]): Promise<Handle[]> {
+    const tickets = await this.#intake.enqueueBatch(batch);
+    return tickets.map((ticket) => new Handle(ticket, this.#host));
+  }
+
+  /**
+   * Enqueues a task and waits for its result. An abort of `signal` cancels the task.
+   * @throws (rejects) as {@link Runtime.enqueue} and {@link Handle.result}.
+   */
+  async run<Name extends NameOf<Module>>(
+    name: Name,
+    payload: PayloadOf<TasksOf<Module>, Name>,
+    options?: RunOptions,
+  ): Promise<ResultOf<TasksOf<Module>, Name>> {
+    return resultOf(await this.#intake.run(name, payload, options), this.#parts.codecs);
+  }
+
+  /** A handle on a task enqueued earlier, here or elsewhere. Nothing is looked up until it is asked. */
+  handle<Name extends NameOf<Module> = NameOf<Module>>(id: TaskId): Handle<ResultOf<TasksOf<Module>, Name>> {
+    const { broker } = this.#parts.backend;
+    return new Handle({ id, isNew: false, settled: () => broker.settled(id) }, this.#host);
+  }
+
+  /** Everything known of a task; `undefined` when it never existed or is no longer kept. */
+  get(id: TaskId): Promise<TaskInfo | undefined> {
+    return this.#administration.get(id);
+  }
+
+  /** At most `limit` (1 to 1,000, default 100) tasks; give `after` back for the next page. */
+  list(filter: TaskFilter = {}, page: PageRequest = {}): Promise<TaskPage> {
+    return this.#administration.list(filter, page);
+  }
+
+  /** How many tasks of each queue are in each state. Costs nothing: the counters are kept with the tasks. */
+  counts(): Counts {
+    return this.#administration.counts();
+  }
+
+  /** Cancels one task or all that a filter names, in whatever state. @returns how many were not final yet. */
+  cancel(what: TaskId | TaskFilter): Promise<number> {
+    return this.#administration.cancel(what);
+  }
+
+  /**
+   * Sends a dead or cancelled task round again, or all dead ones that a filter names, with their counts reset.
+   * @returns how many. @throws {WrongStateError} {@link UnknownTaskError} for a single one.
+   */
+  redrive(what: TaskId | TaskFilter): Promise<number> {
+    return this.#administration.redrive(what);
+  }
+
+  /** Removes a final task, or all dead ones that a filter names, with what is kept of them. @returns how many. */
+  delete(what: TaskId | TaskFilter): Promise<number> {
+    return this.#administration.delete(what);
+  }
+
+  /** No task of this queue starts until `resume`, also after a restart. Running ones go on. */
+  async pause(queue: string): Promise<void> {
+    this.#parts.coordinator.setPaused(checkName('queue', queue), true);
+    await this.#parts.backend.keyValue.put(PAUSE + queue, new Uint8Array(0));
+  }
+
+  async resume(queue: string): Promise<void> {
+    this.#parts.coordinator.setPaused(checkName('queue', queue), false);
+    await this.#parts.backend.keyValue.delete(PAUSE + queue);
+  }
+
+  /** What happens from now on, as an async iterator that drops the oldest events when its reader is too slow. */
+  events(filter: EventFilter = {}): AsyncIterableIterator<RuntimeEvent> {
+    return this.#parts.coordinator.events.listen(filter, () => this.#parts.options.clock.now());
+  }
+
+  /** Adds a module while running; tasks that waited for its names start. @throws (rejects) {@link TasksModuleError} */
+  async register<More>(url: string | URL): Promise<Runtime<Module & More>> {
+    const { pool, coordinator, backend } = this.#parts;
+    await pool.register(modulesOf([url])[0]!);
+    coordinator.handlersChanged();
+    await storeManifest(backend.keyValue, pool.handlers);
+    return this as unknown as Runtime<Module & More>;
+  }
+
+  /** Changes the number of threads; running tasks are not disturbed. */
+  async resize(threads: number): Promise<void> {
+    await this.#parts.pool.resize(threads);
+    this.#parts.coordinator.ready();
+  }
+
+  /** Resolves when nothing is ready, running, blocked or waiting for a retry. */
+  whenIdle(): Promise<void> {
+    return this.#parts.coordinator.idle.whenIdle();
+  }
+
+  /** The process may end although this runtime is open. */
+  unref(): this {
+    this.#keepAlive.end();
+    return this;
+  }
+
+  /**
+   * No task starts any more; running ones get `graceMs`, then the abort signal, then their threads' end after
+   * `killMs`. Unfinished ones go back uncharged. Bounded in time; a second call returns the same promise.
+   */
+  stop(options?: StopOptions): Promise<StopReport> {
+    return this.#stopping.stop(validateStopOptions(options, 'options'));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
