@@ -1,7 +1,7 @@
 /**
- * How the tests run. They test what users get: `dist`, loaded by Node itself (`external`), not a transformed copy.
- * Each test file has a process of its own, since tests spawn threads and child processes and hold file locks; two
- * at a time, which is what the smallest machine of the continuous integration has cores for.
+ * How the tests run. They test what users get: `dist`, loaded by Node itself (`external`), not a transformed
+ * copy. Each test file has a process of its own, since tests spawn threads and processes and own folders; two
+ * at a time, so that a machine with two cores keeps its deadlines.
  */
 import { defineConfig } from 'vitest/config';
 

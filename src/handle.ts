@@ -18,11 +18,11 @@ export interface HandleHost {
 }
 
 export class Handle<Result = unknown> {
-  readonly #ticket: Ticket;
+  readonly #ticket: Omit<Ticket, 'onSettled'>;
   readonly #host: HandleHost;
   #id: TaskId | undefined;
 
-  constructor(ticket: Ticket, host: HandleHost) {
+  constructor(ticket: Omit<Ticket, 'onSettled'>, host: HandleHost) {
     this.#ticket = ticket;
     this.#host = host;
   }

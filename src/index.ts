@@ -14,9 +14,10 @@ export type {
   TaskHooks,
   UniqueOptions,
 } from './options/types.js';
-export type { PageRequest, TaskPage } from './run/administration.js';
+export type { TaskPage } from './run/administration.js';
 export type { TaskInfo } from './run/describe.js';
 export type { EventFilter, EventKind, RuntimeEvent } from './run/events.js';
+export type { PageRequest } from './run/filters.js';
 export type { StopReport } from './run/stopping.js';
 export { type AnyModule, type BatchItem, type NameOf, openRuntime, type Runtime } from './runtime.js';
 export type { Codec } from './task/codec.js';

@@ -1,5 +1,5 @@
 /** `openRuntime`: opens the backend and the threads side by side, wires them, and offers what users call. */
-import type { Backend } from './broker/broker.js';
+import type { Backend, Settled } from './broker/broker.js';
 import type { Counts, TaskFilter } from './broker/inspect.js';
 import { openBackend, parseBackend } from './broker/open.js';
 import { systemClock } from './clock.js';
@@ -16,10 +16,11 @@ import type {
 import { checkName, validateRuntimeOptions, validateStopOptions } from './options.js';
 import { modulesOf, openPool } from './pool/open.js';
 import type { Pool } from './pool/pool.js';
-import { Administration, type PageRequest, type TaskPage } from './run/administration.js';
+import { Administration, type TaskPage } from './run/administration.js';
 import { Coordinator } from './run/coordinator.js';
 import type { TaskInfo } from './run/describe.js';
 import type { EventFilter, RuntimeEvent } from './run/events.js';
+import { checkEventFilter, type PageRequest } from './run/filters.js';
 import { Intake } from './run/intake.js';
 import { KeepAlive } from './run/keep-alive.js';
 import type { RunningItem } from './run/running-item.js';
@@ -69,6 +70,7 @@ export async function openRuntime<Module = AnyModule>(options: OpenOptions): Pro
   const backend = await openBackend(location, {
     ifLocked: checked.ifLocked,
     limits: checked,
+    space: checked,
     clock: checked.clock,
     logger: checked.logger,
     ...(checked.signal === undefined ? {} : { signal: checked.signal }),
@@ -98,6 +100,7 @@ export class Runtime<Module = AnyModule> {
   readonly #parts: RuntimeParts;
   readonly #administration: Administration;
   readonly #intake: Intake;
+  readonly #take = (settled: Settled): unknown => resultOf(settled, this.#parts.codecs);
   readonly #host: HandleHost;
   readonly #keepAlive = new KeepAlive();
   readonly #stopping: Stopping;
@@ -173,18 +176,23 @@ export class Runtime<Module = AnyModule> {
    * Enqueues a task and waits for its result. An abort of `signal` cancels the task.
    * @throws (rejects) as {@link Runtime.enqueue} and {@link Handle.result}.
    */
-  async run<Name extends NameOf<Module>>(
+  run<Name extends NameOf<Module>>(
     name: Name,
     payload: PayloadOf<TasksOf<Module>, Name>,
     options?: RunOptions,
   ): Promise<ResultOf<TasksOf<Module>, Name>> {
-    return resultOf(await this.#intake.run(name, payload, options), this.#parts.codecs);
+    return this.#intake.run(name, payload, options, this.#take) as Promise<ResultOf<TasksOf<Module>, Name>>;
   }
 
   /** A handle on a task enqueued earlier, here or elsewhere. Nothing is looked up until it is asked. */
   handle<Name extends NameOf<Module> = NameOf<Module>>(id: TaskId): Handle<ResultOf<TasksOf<Module>, Name>> {
-    const { broker } = this.#parts.backend;
-    return new Handle({ id, isNew: false, settled: () => broker.settled(id) }, this.#host);
+    const { backend, coordinator } = this.#parts;
+    const settled = async () => {
+      coordinator.checkReachable();
+      coordinator.gather.flush();
+      return backend.broker.settled(id);
+    };
+    return new Handle({ id, isNew: false, settled }, this.#host);
   }
 
   /** Everything known of a task; `undefined` when it never existed or is no longer kept. */
@@ -222,23 +230,27 @@ export class Runtime<Module = AnyModule> {
 
   /** No task of this queue starts until `resume`, also after a restart. Running ones go on. */
   async pause(queue: string): Promise<void> {
+    this.#parts.coordinator.checkReachable();
     this.#parts.coordinator.setPaused(checkName('queue', queue), true);
     await this.#parts.backend.keyValue.put(PAUSE + queue, new Uint8Array(0));
   }
 
   async resume(queue: string): Promise<void> {
+    this.#parts.coordinator.checkReachable();
     this.#parts.coordinator.setPaused(checkName('queue', queue), false);
     await this.#parts.backend.keyValue.delete(PAUSE + queue);
   }
 
   /** What happens from now on, as an async iterator that drops the oldest events when its reader is too slow. */
   events(filter: EventFilter = {}): AsyncIterableIterator<RuntimeEvent> {
-    return this.#parts.coordinator.events.listen(filter, () => this.#parts.options.clock.now());
+    const { coordinator, options } = this.#parts;
+    return coordinator.events.listen(checkEventFilter(filter), () => options.clock.now());
   }
 
   /** Adds a module while running; tasks that waited for its names start. @throws (rejects) {@link TasksModuleError} */
   async register<More>(url: string | URL): Promise<Runtime<Module & More>> {
     const { pool, coordinator, backend } = this.#parts;
+    coordinator.checkOpen();
     await pool.register(modulesOf([url])[0]!);
     coordinator.handlersChanged();
     await storeManifest(backend.keyValue, pool.handlers);
@@ -247,6 +259,7 @@ export class Runtime<Module = AnyModule> {
 
   /** Changes the number of threads; running tasks are not disturbed. */
   async resize(threads: number): Promise<void> {
+    this.#parts.coordinator.checkOpen();
     await this.#parts.pool.resize(threads);
     this.#parts.coordinator.ready();
   }

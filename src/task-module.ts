@@ -1,5 +1,6 @@
 /**
- * The light entry `millrace/task`, for modules that worker threads load: no storage, no pool, nothing started.
+ * The light entry `millrace/task`, for modules that worker threads load: no storage, no pool, nothing
+ * started.
  */
 
 import { InvalidArgumentError } from './errors.js';
@@ -31,20 +32,23 @@ export type { TaskOptions } from './task/task-options.js';
 /** What `task()` takes beside the options that are stored with a task. */
 export interface TaskModuleOptions<Name extends string = string, Payload = unknown> extends TaskOptions {
   /**
-   * Another name than that of the export: a name, or a pattern with one trailing `*` that takes every name with this
-   * beginning. An exact name wins over a pattern, and a longer pattern over a shorter one.
+   * Another name than that of the export: a name, or a pattern with one trailing `*` that takes every name
+   * with this beginning. An exact name wins over a pattern, and a longer pattern over a shorter one.
    */
   readonly name?: Name;
-  /** Checked in the worker before the handler; a payload that fails it is dead at once (`invalid-payload`). */
+  /**
+   * Checked in the worker before the handler; a payload that fails it is dead at once (`invalid-payload`).
+   */
   readonly schema?: StandardSchema<Payload>;
 }
 
 /**
  * Defines a task: a handler with options of its own. A plain exported function is a task with the defaults.
  *
- * The handler may run more than once for the same task (at-least-once): `context.taskId` is the key to make effects
- * idempotent.
- * @throws {InvalidArgumentError} {@link UnknownOptionError} {@link InvalidNameError} at once, when the module loads.
+ * The handler may run more than once for the same task (at-least-once): `context.taskId` is the key to make
+ * effects idempotent.
+ * @throws {InvalidArgumentError} {@link UnknownOptionError} {@link InvalidNameError} at once, when the module
+ * loads.
  */
 // biome-ignore lint/suspicious/noExplicitAny: `any` lets the handler name its own App
 export function task<Payload, Result, const Name extends string = string, App = any>(
@@ -72,8 +76,8 @@ export function task<Payload, Result, const Name extends string = string, App = 
 }
 
 /**
- * Prepares each thread before its first task: opens connections, loads a model. Export what it returns, under any
- * name; one per module. Handlers of the same module get `app` as `context.app`.
+ * Prepares each thread before its first task: opens connections, loads a model. Export what it returns, under
+ * any name; one per module. Handlers of the same module get `app` as `context.app`.
  */
 export function setup<App>(start: StartApp<App>): Setup<App> {
   if (typeof start !== 'function') throw new InvalidArgumentError('start', 'a function', start);

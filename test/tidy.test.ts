@@ -1,5 +1,5 @@
 /**
- * The rules of the house that a machine can check: sizes, names, markers, clocks, and which way imports point.
+ * The rules of the house that a machine can check: sizes, names, markers, clocks, the direction of imports.
  * The last block plants one fault per rule, so that no rule can fall silent.
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -12,12 +12,15 @@ const MAX_FILE_LINES = 300;
 const MAX_TEST_FILE_LINES = 500;
 const MAX_LINE_CHARS = 110;
 const MAX_FUNCTION_LINES = 60;
+/** Their functions are lists of cases and may be longer. */
+const SUITES = /^test\/|^src\/testing\/conformance\//;
 
 /** First match wins. A file may import from its own layer and from those it names; `types` are erased. */
 const LAYERS: readonly Layer[] = [
   {
     name: 'task',
-    files: /^src\/(?:task|options)\/|^src\/(?:task-module|options|errors|clock|logger|events|threads)\.ts$/,
+    files:
+      /^src\/(?:task|options|errors)\/|^src\/(?:task-module|options|errors|clock|logger|events|threads)\.ts$/,
     imports: [],
     types: ['port'], // A settlement is what `task/transition.ts` makes and what the port `Broker` takes.
   },
@@ -29,7 +32,7 @@ const LAYERS: readonly Layer[] = [
   { name: 'worker', files: /^workers\//, imports: ['task'] },
   {
     name: 'composition',
-    files: /^src\/(?:runtime|client|handle|broker\/open)\.ts$|^src\/(?:runtime|testing)\//,
+    files: /^src\/(?:runtime|client|handle|manifest|broker\/open|pool\/open)\.ts$|^src\/testing\//,
     imports: ['task', 'port', 'worker', 'broker', 'pool', 'limit', 'schedule', 'run'],
   },
   { name: 'broker', files: /^src\/broker\//, imports: ['task', 'port'] },
@@ -41,6 +44,7 @@ const LAYERS: readonly Layer[] = [
     name: 'surface',
     files: /^src\/index\.ts$|^src\/(?:cli|dashboard|observe)\//,
     imports: ['task', 'port', 'composition'],
+    types: ['run'],
   },
 ];
 
@@ -54,18 +58,19 @@ const ONLY_IMPORTED_BY: readonly [imported: RegExp, by: RegExp][] = [
 const MAY_ONLY_IMPORT: readonly [files: RegExp, imported: RegExp][] = [
   [
     /^workers\//,
-    /^(?:workers|src\/task|src\/options)\/|^src\/(?:task-module|errors|options)\.ts$|^node:|^comlink$/,
+    /^(?:workers|src\/(?:task|options|errors))\/|^src\/(?:task-module|errors|options)\.ts$|^node:|^comlink$/,
   ],
   [/^examples\//, /^millrace(?:\/|$)|^node:|^examples\//],
 ];
 
 /** Time and chance are passed in as values; these files are where they come from. */
-const CLOCK_FILES = new Set([
-  'src/clock.ts',
-  'src/broker/embedded/commit.ts', // Paces its own flushes; decides nothing about a task.
-  'workers/entry.ts', // Hands the clocks to all other files of its thread.
-]);
-const CLOCK = /\b(?:Date\.now|Math\.random|set(?:Timeout|Interval))\b|\bnew Date\(\)/;
+const CLOCK_FILES = new Set(['src/clock.ts', 'src/run/coordinator.ts', 'workers/entry.ts']);
+const CLOCK = /\b(?:Date\.now|Math\.random)\b|\bnew Date\(\)/;
+/** What decides about tasks sets no timers either, except where it paces its own flushes. */
+const TIMELESS = /^src\/(?:task|broker|limit|schedule)\//;
+const TIMER_FILES = new Set(['src/broker/embedded/commit.ts']);
+const TIMER = /\bset(?:Timeout|Interval)\b/;
+const COMMENT = /^\s*(?:\*|\/[/*])/;
 
 const MARKER = new RegExp(`\\b(?:${['TO', 'DO'].join('')}|${['FIX', 'ME'].join('')})\\b`);
 const SUPPRESSION = /@ts-(?:ignore|nocheck)/;
@@ -113,7 +118,7 @@ function inspect(path: string, text: string): { faults: string[]; imports: Impor
       imports.push({ from: path, to: targetOf(path, source.value), isType: isTypeImport(node) });
     }
     const length = text.slice(node.start, node.end).split('\n').length;
-    if (isFunction(node) && length > MAX_FUNCTION_LINES && !path.startsWith('test/')) {
+    if (isFunction(node) && length > MAX_FUNCTION_LINES && !SUITES.test(path)) {
       const line = text.slice(0, node.start).split('\n').length;
       faults.push(`${path}:${line}: function of ${length} lines`);
     }
@@ -134,7 +139,8 @@ function lineFaults(path: string, lines: readonly string[]): string[] {
     ['suppressed compiler', true, (line) => SUPPRESSION.test(line)],
     ['commented-out code', true, (line) => DEAD_CODE.test(line)],
     ['unfinished test', path.startsWith('test/'), (line) => UNFINISHED_TEST.test(line)],
-    ['clock or chance', isOurs(path) && !CLOCK_FILES.has(path), isClock],
+    ['clock or chance', isOurs(path) && !CLOCK_FILES.has(path), (line) => isInCode(CLOCK, line)],
+    ['timer', TIMELESS.test(path) && !TIMER_FILES.has(path), (line) => isInCode(TIMER, line)],
   ];
   return rules.flatMap(([what, applies, breaks]) => {
     const places = lines.flatMap((line, index) => (applies && breaks(line) ? [index + 1] : []));
@@ -143,8 +149,8 @@ function lineFaults(path: string, lines: readonly string[]): string[] {
 }
 
 /** Comments may speak of clocks. */
-function isClock(line: string): boolean {
-  return CLOCK.test(line) && !/^\s*(?:\*|\/[/*])/.test(line);
+function isInCode(pattern: RegExp, line: string): boolean {
+  return pattern.test(line) && !COMMENT.test(line);
 }
 
 function* nodesOf(node: Node): Generator<Node> {
@@ -284,7 +290,8 @@ describe('a planted fault', () => {
     ['workers/a.ts', 'f();\n', 'no header'],
     ['src/task/a.ts', 'const a = Date.now();\n', 'clock'],
     ['src/broker/a.ts', 'const a = Math.random();\n', 'clock'],
-    ['src/broker/a.ts', 'setTimeout(f, 1);\n', 'clock'],
+    ['src/pool/a.ts', 'const a = new Date();\n', 'clock'],
+    ['src/broker/a.ts', 'setTimeout(f, 1);\n', 'timer'],
   ];
   for (const [index, [path, text, expected]] of PLANTED.entries()) {
     it(`in one file is found: ${expected} (${index + 1})`, () => {

@@ -1,6 +1,6 @@
 /**
- * One started item in its thread: what the handler's context does is done here. Everything beyond the item's place in
- * its page is made on first use, since most handlers ask for nothing.
+ * One started item in its thread: what the handler's context does is done here. Everything beyond the item's
+ * place in its page is made on first use, since most handlers ask for nothing.
  */
 import { InvalidArgumentError, StoppedError, TooLargeError } from '../src/errors.js';
 import { checkName, validateEnqueueOptions } from '../src/options.js';
@@ -143,7 +143,7 @@ export class AttemptRun {
     this.batch.session.post({ ...note, page: this.batch.page.id, index: this.index } as Note, list);
   }
 
-  /** The handler ended: says what is still to be said, and is deaf and dumb from now on. Called before the page forgets. */
+  /** The handler ended: says what is still to be said, and is deaf and dumb from now on. */
   close(): void {
     if (this.#said !== undefined) this.#sayRest(this.#said);
     this.#wasAborted = this.abortCode !== 0;
@@ -158,7 +158,8 @@ export class AttemptRun {
 
   #sayRest(said: Said): void {
     if (said.progress !== undefined) this.#postProgress(said, said.progressAt);
-    if (said.lines > MAX_LOG_LINES) this.#postLog(`… ${said.lines - MAX_LOG_LINES} more lines were dropped`);
+    const dropped = said.lines - MAX_LOG_LINES;
+    if (dropped > 0) this.#postLog(`… ${dropped} more lines were dropped`);
   }
 
   #postProgress(said: Said, now: number): void {

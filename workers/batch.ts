@@ -1,9 +1,9 @@
 /**
- * Runs the items of one batch, one after the other, and writes how each ended into its page. Nothing that a handler
- * does or returns may throw out of here.
+ * Runs the items of one batch, one after the other, and writes how each ended into its page. Nothing that a
+ * handler does or returns may throw out of here.
  *
- * A handler that returns no thenable is not awaited, and an item's start is the end of the one before it: a batch of
- * small synchronous tasks costs a swap, a decode, a call, an encode and one look at the clock each.
+ * A handler that returns no thenable is not awaited, and an item's start is the end of the one before it: a
+ * batch of small synchronous tasks costs a swap, a decode, a call, an encode and one look at the clock each.
  */
 import { MillraceError } from '../src/errors.js';
 import { type Codec, decodeValue, encodeValue } from '../src/task/codec.js';
@@ -138,7 +138,7 @@ function isNotRetryable(error: unknown): boolean {
   }
 }
 
-/** Stands in for a handler that no module has: it went with a deployment, or its module was never registered here. */
+/** Stands in for a handler that no module has: it went with a deployment, or was never registered here. */
 const UNKNOWN: LoadedHandler = {
   name: '*',
   pattern: true,

@@ -57,7 +57,8 @@ export class HandlerContext implements TaskContext<unknown, Services> {
     const run = this.#run;
     return (ms) => {
       run.snooze(ms);
-      return { snoozeMs: ms };
+      // The call decides, not the value: see `TaskContext.snooze`.
+      return SNOOZED;
     };
   }
 
@@ -72,7 +73,12 @@ export class HandlerContext implements TaskContext<unknown, Services> {
   }
 }
 
-/** Encoded results above a page's room always move to the host; the list is checked so that a wrong one is found here. */
+const SNOOZED = Object.freeze({}) as Snooze;
+
+/**
+ * Encoded results above a page's room always move to the host; the list is checked so that a wrong one is
+ * found here.
+ */
 function giveUp<Value>(value: Value, list: readonly ArrayBuffer[]): Value {
   if (!Array.isArray(list) || !list.every((each) => each instanceof ArrayBuffer)) {
     throw new InvalidArgumentError('list', 'an array of ArrayBuffers', list);

@@ -1,6 +1,6 @@
 /**
- * What piscina loads in each worker thread. It imports nothing of the user's: the first message (`hello`) does, so
- * that a module that throws is reported instead of killing the thread at birth.
+ * What piscina loads in each worker thread. It imports nothing of the user's: the first message (`hello`)
+ * does, so that a module that throws is reported instead of killing the thread at birth.
  */
 import type { MessagePort } from 'node:worker_threads';
 import { processClock } from './process-clock.js';

@@ -1,6 +1,7 @@
 /**
- * Which function runs for which name: imports tasks modules, finds the handlers among their exports, runs their
- * setups. Code is chosen by the modules alone; a task's data only ever selects a name that is registered here.
+ * Which function runs for which name: imports tasks modules, finds the handlers among their exports, runs
+ * their setups. Code is chosen by the modules alone; a task's data only ever selects a name that is
+ * registered here.
  */
 import { InvalidArgumentError } from '../src/errors.js';
 import { checkName } from '../src/options.js';
@@ -87,9 +88,14 @@ export class HandlerTable {
     return this.#patterns.find((each) => name.startsWith(each.name.slice(0, -1)));
   }
 
-  /** Runs the `stop` of every setup, the last one first. An error of one does not keep the others from running. */
+  /**
+   * Runs the `stop` of every setup, once, the last one first. An error of one does not keep the others from
+   * running.
+   */
   async stop(): Promise<void> {
-    for (const { stop, app } of [...this.#modules.values()].reverse()) {
+    const modules = [...this.#modules.values()].reverse();
+    this.#modules.clear();
+    for (const { stop, app } of modules) {
       try {
         await stop?.(app as never);
       } catch {

@@ -1,7 +1,7 @@
 /**
- * A page: the memory that a thread and its host share while one batch is out. The thread writes each result as it
- * finishes, so the host can collect finished items at any time, also when the thread has died, and the message that
- * ends a batch carries nothing. Both sides use this file; it decides nothing.
+ * A page: the memory that a thread and its host share while one batch is out. The thread writes each result
+ * as it finishes, so the host can collect finished items at any time, also when the thread has died, and the
+ * message that ends a batch carries nothing. Both sides use this file; it decides nothing.
  *
  * ```
  * control  Int32    state × items │ kind × items │ offset × items │ length × items │ abort × items
@@ -9,11 +9,14 @@
  * bytes    Uint8    results and errors, one after the other
  * ```
  *
- * `state` is the only field read and written with Atomics by both sides: everything else of an item is written before
- * its state and read after it. `abort` is written by the host alone.
+ * `state` is the only field read and written with Atomics by both sides: everything else of an item is
+ * written before its state and read after it. `abort` is written by the host alone.
  */
 
-/** Values of `state`. The steps from `handed` are compare-and-swaps: the thread's to started, the host's to recalled. */
+/**
+ * Values of `state`. The steps from `handed` are compare-and-swaps: the thread's to started, the host's to
+ * recalled.
+ */
 export const STATE = { handed: 0, started: 1, recalled: 2, finished: 3 } as const;
 
 /** Values in the low bits of `kind`. */

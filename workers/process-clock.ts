@@ -1,8 +1,8 @@
 /** One clock for all threads of this process. */
 
 /**
- * Milliseconds on a clock that all threads of this process share. `performance.now()` counts from the birth of its
- * thread, `process.hrtime` from the same instant everywhere.
+ * Milliseconds on a clock that all threads of this process share. `performance.now()` counts from the birth
+ * of its thread, `process.hrtime` from the same instant everywhere.
  */
 export function processClock(): () => number {
   let least = Infinity;

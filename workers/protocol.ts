@@ -1,13 +1,15 @@
 /**
- * Every message between a pool and a thread. `src/pool` and `workers` both import this file, and nothing else of each
- * other but `page.ts`. Three ways lead to and fro:
+ * Every message between a pool and a thread; all that `src/pool` and `workers` know of each other is here and
+ * in `page.ts`. Three ways lead to and fro:
  *
- *     host ──run──▶ thread     hello, batch, register, retire: piscina runs, each answered once, in order of arrival
- *     host ◀─notes─ thread     over the control port: what a handler says before it ends, and results too big for a page
- *     host ─commands▶ thread   over the control port: abort signals, answers to `enqueue(…, { now: true })`
+ * ```
+ * host ───run───▶ thread   hello, batch, register, retire: runs of piscina, each answered once
+ * host ◀──notes── thread   over the control port: what a handler says as it runs, results that fit no page
+ * host ─command─▶ thread   over the control port: abort signals, answers to `enqueue(…, { now: true })`
+ * ```
  *
- * A note is posted before the state of its item changes in shared memory, so a host that sees an item finished finds
- * all its notes in the port, even when the thread is dead by then.
+ * A note is posted before the state of its item changes in shared memory: a host that sees an item finished
+ * finds all its notes in the port, even when the thread is dead by then.
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { StoredError } from '../src/task/stored-error.js';
@@ -105,7 +107,10 @@ export type Command =
   | { readonly kind: 'enqueued'; readonly call: number; readonly id: string }
   | { readonly kind: 'refused'; readonly call: number; readonly error: StoredError };
 
-/** What Comlink exposes on the host: one function, since every property of a Comlink proxy is an object of its own. */
+/**
+ * What Comlink exposes on the host: one function, since every property of a Comlink proxy is an object of
+ * its own.
+ */
 export interface ServiceHost {
   call(page: number, index: number, path: readonly string[], args: readonly unknown[]): Promise<ServiceReply>;
 }

@@ -1,6 +1,6 @@
 /**
- * The shape of `context.services`: any path of properties is a function of the host. The whole path goes over as one
- * call, because every property of a Comlink proxy is an object with a finalizer of its own.
+ * The shape of `context.services`: any path of properties is a function of the host. The whole path goes over
+ * as one call, because every property of a Comlink proxy is an object with a finalizer of its own.
  */
 import type { AttemptRun } from './attempt.js';
 

@@ -1,4 +1,7 @@
-/** `context.services` in a worker thread: calls of the host through Comlink. Loaded only when there are services. */
+/**
+ * `context.services` in a worker thread: calls of the host through Comlink. Loaded only when there are
+ * services.
+ */
 import type { MessagePort } from 'node:worker_threads';
 import * as Comlink from 'comlink';
 import { StoppedError } from '../src/errors.js';
@@ -9,7 +12,8 @@ import { type ServiceCaller, serviceProxy } from './service-proxy.js';
 
 /** The caller over `port`; the port does not keep the thread alive. */
 export function openServices(port: MessagePort): ServiceCaller {
-  // Held for as long as the thread lives: a proxy that is collected while a call waits loses the answer (comlink#692).
+  // Held for as long as the thread lives: a proxy that is collected while a call waits loses the answer
+  // (comlink#692).
   const host = Comlink.wrap<ServiceHost>(port as unknown as Comlink.Endpoint);
   port.unref();
   return { for: (run) => serviceProxy((path, args) => callHost(host, run, path, args)) };

@@ -1,7 +1,7 @@
 /**
- * What one thread knows: its handlers, pages and names, the items that can be aborted, and the calls that wait for an
- * answer. Messages of the host arrive in `receive`, commands in `command`. The same class runs on the host's own
- * thread in tests, so it is told how to post and how to read the clock.
+ * What one thread knows: its handlers, pages and names, the items that can be aborted, and the calls that
+ * wait for an answer. Messages of the host arrive in `receive`, commands in `command`. The same class runs on
+ * the host's own thread in tests, so it is told how to post and how to read the clock.
  */
 import { UnknownCodecError, UnsupportedError } from '../src/errors.js';
 import { type Codec, type EncodeLimits, jsonCodec } from '../src/task/codec.js';
@@ -148,7 +148,9 @@ export class Session {
     this.#afterBatch();
   }
 
-  /** Runs at once, or after the modules under way and, if it is serial, after the serial batches before it. */
+  /**
+   * Runs at once, or after the modules under way and, if it is serial, after the serial batches before it.
+   */
   #inTurn(parallel: boolean, run: () => Promise<void>): Promise<void> {
     const before = parallel ? undefined : this.#tail;
     const gate = this.#loading === undefined ? before : Promise.all([before, this.#loading]);

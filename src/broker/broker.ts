@@ -1,10 +1,11 @@
 /**
- * The port that moves tasks: batches in, claims out, settlements back. Whoever implements it persists transitions;
- * what a transition is gets decided elsewhere (`task/transition.ts`), so every backend behaves alike.
+ * The port that moves tasks: batches in, claims out, settlements back. Whoever implements it persists
+ * transitions; what a transition is gets decided elsewhere (`task/transition.ts`), so every backend behaves
+ * alike.
  *
- * The three ports `Broker`, `KeyValue` and `Inspect` together are a `Backend`. What an adapter cannot do it says in
- * `lacks`, one sentence each: the same sentence skips the conformance test, fills the README's table and words the
- * user's error. Which lacks are allowed at all is a table in `testing/conformance.ts`.
+ * The three ports `Broker`, `KeyValue` and `Inspect` together are a `Backend`. What an adapter cannot do it
+ * says in `lacks`, one sentence each: the same sentence skips the conformance test, fills the README's table
+ * and words the user's error. Which lacks are allowed at all is a table in `testing/conformance.ts`.
  */
 import type { EpochMs } from '../clock.js';
 import type { Attempt, FinalState, LogLine, NewTask, Tally, TaskId } from '../task/task.js';
@@ -45,8 +46,8 @@ export interface Broker {
   readonly lacks: Lacks;
 
   /**
-   * Takes tasks in, all or none of them unless `lacks.atomicBatch`. They may be claimed before `accepted` resolves
-   * (eager start) unless a task says `startAfterCommit`.
+   * Takes tasks in, all or none of them unless `lacks.atomicBatch`. They may be claimed before `accepted`
+   * resolves (eager start) unless a task says `startAfterCommit`.
    * @throws {QueueFullError} at once, with nothing stored, when too many await their flush.
    * @throws {StoreFencedError} after a write error.
    * @throws {DuplicateTaskError} when a unique key is taken and its policy is `'reject'`; nothing is stored.
@@ -54,23 +55,26 @@ export interface Broker {
   enqueue(batch: readonly NewTask[]): Enqueued;
 
   /**
-   * Claims the tasks that `accept` takes, best first: level 9 before 0, then lanes in turn, then enqueue order.
-   * `accept` sees each head before it is claimed. Bounded by `max`.
+   * Claims the tasks that `accept` takes, best first: level 9 before 0, then lanes in turn, then enqueue
+   * order. `accept` sees each head before it is claimed. Bounded by `max`.
    */
   claim(accept: (head: Head) => Verdict, max: number): readonly Claim[] | Promise<readonly Claim[]>;
 
   /**
-   * Notes durably that these claims are about to be handed to a thread, so that after a crash they are known as
-   * suspects. Call before the hand-over; let go of the hold when the batch has ended.
+   * Notes durably that these claims are about to be handed to a thread, so that after a crash they are known
+   * as suspects. Call before the hand-over; let go of the hold when the batch has ended.
    */
   hold(claims: readonly Claim[]): Hold;
 
   /**
-   * Ends claims. All effects of one settlement are one transaction (or happen in the stated order: result if absent,
-   * next tasks under fixed ids, then acknowledge). A claim that was settled before is refused and counted (`lost`).
+   * Ends claims. All effects of one settlement are one transaction (or happen in the stated order: result if
+   * absent, next tasks under fixed ids, then acknowledge). A claim that was settled before is refused and
+   * counted (`lost`).
    * @returns  When all of it is flushed. Rejects with {@link StoreFencedError} when it could not be.
    */
   settle(settlements: readonly Settlement[]): Promise<void>;
+  /** How many settlements were refused because their claim had ended before. */
+  readonly lostSettlements: number;
 
   /** Keeps what a running handler reported, at most once a second per task; lost with a crash in between. */
   note(claim: Claim, note: { readonly progress?: unknown; readonly logs?: readonly LogLine[] }): void;
@@ -84,14 +88,18 @@ export interface Broker {
   prune(now: EpochMs, limit: number): number | Promise<number>;
 
   /**
-   * Cancels a task that is not running and keeps it listed for `keepMs`; a running one is returned, for the caller to
-   * abort.
+   * Cancels a task that is not running and keeps it listed for `keepMs`; a running one is returned, for the
+   * caller to abort.
    * @throws {UnknownTaskError} {@link ResultExpiredError}
    */
   cancel(id: TaskId, reason: string, now: EpochMs, keepMs: number): Promise<CancelAnswer>;
-  /** Sends a dead or cancelled task round again, its counts reset. @throws {WrongStateError} {@link UnknownTaskError} */
+  /**
+   * Sends a dead or cancelled task round again, its counts reset; it takes its unique key again.
+   * @throws {WrongStateError} {@link UnknownTaskError} {@link ResultExpiredError}
+   * @throws {DuplicateTaskError} when another task holds its unique key by now.
+   */
   redrive(id: TaskId): Promise<void>;
-  /** Removes a final task. @throws {WrongStateError} {@link UnknownTaskError} */
+  /** Removes a final task. @throws {WrongStateError} {@link UnknownTaskError} {@link ResultExpiredError} */
   delete(id: TaskId): Promise<void>;
 
   /**
@@ -112,7 +120,9 @@ export interface Broker {
   pace(pace: () => Pace): void;
 }
 
-/** What the threads are doing: `idle` one waits for work, `fresh` work just started on idle ones, `busy` all. */
+/**
+ * What the threads are doing: `idle` one waits for work, `fresh` work just started on idle ones, `busy` all.
+ */
 export type Pace = 'idle' | 'fresh' | 'busy';
 
 /** The answer to an enqueue; `tickets[i]` is for `batch[i]`. */
@@ -130,6 +140,13 @@ export interface Ticket {
   readonly isNew: boolean;
   /** As {@link Broker.settled}. */
   settled(): Promise<Settled>;
+  /** The same without a promise: told once, later than this call, how the task ended or why that is not known. */
+  onSettled(listener: SettledListener): void;
+}
+
+/** Told once: how the task ended, or why that will never be known here. An object, so that none is made per wait. */
+export interface SettledListener {
+  told(settled: Settled | Error): void;
 }
 
 /** How a final task ended, payloads still encoded. */
@@ -157,13 +174,19 @@ export interface Head {
   readonly bodyBytes: number;
 }
 
-/** `take` it · `skip` its line this time · `park` it aside because nobody handles its name · `stop` claiming. */
+/**
+ * `take` it · `skip` its line this time, at all levels · `park` it aside because nobody handles its name
+ * (`skip` when it is aside already) · `stop` claiming.
+ */
 export type Verdict = 'take' | 'skip' | 'park' | 'stop';
 
 /** A task in the hands of this owner until it is settled. */
 export interface Claim extends Head {
   readonly id: TaskId;
+  /** Encoded payload: a view made for each call. */
   readonly body: Uint8Array;
+  /** Writes the encoded payload without making a view of it. */
+  copyBody(target: Uint8Array, at: number): void;
   readonly createdAt: EpochMs;
   readonly tally: Tally;
   /** From 1: failures and crashes so far, and this one. */
@@ -183,7 +206,9 @@ export interface Hold {
  * The end of a claim. Made by `task/transition.ts`; carries every effect, so that a backend only persists.
  * `released` gives the task back to its place in the line, uncharged; all others record the attempt.
  */
-export type Settlement = { readonly claim: Claim } & (
+export type Settlement = {
+  readonly claim: Claim;
+} /** The broker owns the bytes of `result` from here on. */ & (
   | ({ readonly kind: 'completed'; readonly result: Uint8Array } & Final & Effects)
   | ({ readonly kind: 'dead'; readonly reason: string } & Final & Effects)
   | ({ readonly kind: 'cancelled'; readonly reason: string } & Final & Effects)

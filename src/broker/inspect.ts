@@ -1,10 +1,13 @@
 /**
- * The port that lists and counts. Optional: an engine that cannot says why in `lacks.inspect`. Counts are kept in
- * the same commit as what they count, so they cost nothing to read; lists come in pages with a cursor.
+ * The port that lists and counts. Optional: an engine that cannot says why in `lacks.inspect`. Counts are
+ * kept in the same commit as what they count, so they cost nothing to read; lists come in pages with a
+ * cursor.
  */
 import type { TaskId, TaskState, TaskView } from '../task/task.js';
 
-/** How many tasks of a queue are in each state. `retrying` are also `scheduled`, `unhandled` are also `ready`. */
+/**
+ * How many tasks of a queue are in each state. `retrying` are also `scheduled`, `unhandled` are also `ready`.
+ */
 export interface QueueCounts {
   readonly scheduled: number;
   readonly retrying: number;
@@ -26,7 +29,9 @@ export interface TaskFilter {
 
 export interface Page {
   readonly tasks: readonly TaskView[];
-  /** Give it as `after` for the next page; absent at the end. A page may be short, even empty, before the end. */
+  /**
+   * Give it as `after` for the next page; absent at the end. A page may be short, even empty, before the end.
+   */
   readonly after?: string;
 }
 

@@ -1,6 +1,7 @@
 /**
- * The port that holds facts: small versioned values with compare-and-set. Pauses, schedules, limiter levels and the
- * manifest live here, so that a broker without a store of its own can be paired with any engine that has one.
+ * The port that holds facts: small versioned values with compare-and-set. Pauses, schedules, limiter levels
+ * and the manifest live here, so that a broker without a store of its own can be paired with any engine that
+ * has one.
  */
 import type { EpochMs } from '../clock.js';
 
@@ -8,6 +9,11 @@ export interface Fact {
   readonly value: Uint8Array;
   /** Grows with each write of this key, from 1. */
   readonly version: number;
+}
+
+export interface ListedFact {
+  readonly key: string;
+  readonly fact: Fact;
 }
 
 export interface PutCondition {
@@ -25,5 +31,5 @@ export interface KeyValue {
   /** Resolves flushed with whether something was removed. */
   delete(key: string, ifVersion?: number): Promise<boolean>;
   /** Keys that begin with `prefix`, in byte order after `after`; at most `limit` (1 to 1,000). */
-  list(prefix: string, limit: number, after?: string): Promise<readonly { readonly key: string; readonly fact: Fact }[]>;
+  list(prefix: string, limit: number, after?: string): Promise<readonly ListedFact[]>;
 }

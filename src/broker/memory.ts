@@ -1,9 +1,10 @@
 /** `memory:`: the reference backend. Complete, and gone with the process. */
+
+import { randomBytes } from 'node:crypto';
+import type { Backend } from './broker.js';
 import { openEmbedded } from './embedded/broker.js';
 import type { IntakeLimits } from './embedded/intake.js';
 import { memoryTables } from './embedded/memory-tables.js';
-import type { Backend } from './broker.js';
-import { randomBytes } from 'node:crypto';
 
 export interface MemoryOptions {
   readonly limits: IntakeLimits;
@@ -21,5 +22,6 @@ export function openMemory({ limits, now, windowTasks }: MemoryOptions): Backend
     limits,
     now,
     windowTasks: windowTasks ?? Number.POSITIVE_INFINITY,
+    windowBytes: Number.POSITIVE_INFINITY,
   });
 }

@@ -47,6 +47,7 @@ export function parseBackend(backend: string | URL): BackendLocation {
 export interface OpenBackendOptions {
   readonly ifLocked: 'fail' | 'wait';
   readonly limits: { readonly maxPendingEnqueues: number; readonly maxPendingBytes: number };
+  readonly space: { readonly maxBytes: number; readonly minFreeBytes: number };
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal?: AbortSignal;
@@ -62,6 +63,7 @@ export async function openBackend(location: BackendLocation, options: OpenBacken
     folder: location.path,
     ifLocked: options.ifLocked,
     limits,
+    space: options.space,
     now,
     onCorrupt: (error) =>
       logger.error({ error: error.message }, 'a stored row is damaged and was passed over'),

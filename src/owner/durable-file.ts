@@ -1,8 +1,10 @@
 /**
- * Small files that must be complete on disk before anybody sees their final name: epoch files and the manifest.
+ * Small files that must be complete on disk before anybody sees their final name: epoch files and the
+ * manifest.
  *
- * The caller writes a temporary file with `writeComplete`, gives it its name with `link` or `rename`, and makes
- * that name last with `syncFolder`. This file chooses no names and catches no error that a caller should see.
+ * The caller writes a temporary file with `writeComplete`, gives it its name with `link` or `rename`, and
+ * makes that name last with `syncFolder`. This file chooses no names and catches no error that a caller
+ * should see.
  */
 
 import fs from 'node:fs';
@@ -21,8 +23,8 @@ export function writeComplete(path: string, text: string): void {
 /**
  * Makes names that were created, replaced or removed in `folder` survive a power loss.
  *
- * Windows cannot flush a folder, some file systems refuse to, and a folder above ours may be closed to reading: then
- * the file system's own order has to do.
+ * Windows cannot flush a folder, some file systems refuse to, and a folder above ours may be closed to
+ * reading: then the file system's own order has to do.
  */
 export function syncFolder(folder: string): void {
   let descriptor: number;

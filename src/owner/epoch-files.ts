@@ -5,13 +5,14 @@
  *     epoch-7.3f9a01c2.sock   the socket of a contender for epoch 7; that of the winner is named in epoch-7
  *     epoch-7.3f9a01c2.tmp    its epoch file before it is linked; gone a moment later
  *
- * A contender puts the epoch it fights for into every name it makes. So once epoch 7 is decided, everything that
- * belongs to epochs up to 7, the winner's own files apart, belongs to the dead or to those who have lost, and may
- * go without being asked; nothing of a later epoch is ever touched.
+ * A contender puts the epoch it fights for into every name it makes. So once epoch 7 is decided, everything
+ * that belongs to epochs up to 7, the winner's own files apart, belongs to the dead or to those who have
+ * lost, and may go without being asked; nothing of a later epoch is ever touched.
  *
- * The highest epoch file is never removed, so every listing holds it: the kernel lists a folder in steps of some
- * thousand names, each with the folder locked against `link` and `unlink`. A contender who was asleep for whole epochs
- * may re-create a name that has been swept; it then sees a higher one and steps back: `isHighest` is for that.
+ * The highest epoch file is never removed, so every listing holds it: the kernel lists a folder in steps of
+ * some thousand names, each with the folder locked against `link` and `unlink`. A contender who was asleep
+ * for whole epochs may re-create a name that has been swept; it then sees a higher one and steps back:
+ * `isHighest` is for that.
  *
  * This file decides nothing about life and death, and opens no socket.
  */
@@ -51,8 +52,8 @@ export function highestEpoch(folder: string): number {
 }
 
 /**
- * True while nobody has taken the folder after `epoch`. It looks twice: a listing of several steps could miss a name
- * that was linked during the listing, but hardly one that stood there before.
+ * True while nobody has taken the folder after `epoch`. It looks twice: a listing of several steps could miss
+ * a name that was linked during the listing, but hardly one that stood there before.
  */
 export function isHighest(folder: string, epoch: number): boolean {
   return highestEpoch(folder) === epoch && highestEpoch(folder) === epoch;
@@ -111,7 +112,10 @@ export function unlinkEpoch(folder: string, epoch: number): void {
   fs.rmSync(join(folder, `epoch-${epoch}`), { force: true });
 }
 
-/** Removes what earlier owners and the losers of this epoch have left. To be called by the owner of `epoch` only. */
+/**
+ * Removes what earlier owners and the losers of this epoch have left. To be called by the owner of `epoch`
+ * only.
+ */
 export function sweep(folder: string, epoch: number, ownSocket: string): void {
   for (const entry of list(folder).sort((a, b) => a.epoch - b.epoch)) {
     const isOld = entry.epoch < epoch || (entry.epoch === epoch && entry.kind !== 'epoch');

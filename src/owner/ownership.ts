@@ -7,12 +7,13 @@
  *              ↑                                     → refused, or no socket   dead: contend for N + 1
  *              └────────── lost ←── link `epoch-N+1`, is it the highest? ──→ won: sweep up, own it
  *
- * A contender listens before it links, so an epoch file always names a socket that is listened to or whose owner is
- * gone; `link` fails for all contenders but one. Nothing is ever decided by a pid, a clock or a missing answer: a
- * stopped or busy owner is alive. The epoch only grows, also over `release`; whoever writes to the store compares it.
+ * A contender listens before it links, so an epoch file always names a socket that is listened to or whose
+ * owner is gone; `link` fails for all contenders but one. Nobody is taken for dead because of a pid, a clock
+ * or a missing answer: a stopped or busy owner is alive. The epoch only grows, also over `release`; whoever
+ * writes to the store compares it.
  *
- * This file does not speak over the connections: it hands them to the owner. It does not guard against a folder
- * shared by several machines, whose sockets cannot see each other.
+ * This file does not speak over the connections: it hands them to the owner. It does not guard against a
+ * folder shared by several machines, whose sockets cannot see each other.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -29,7 +30,7 @@ import { processStart } from './process-start.js';
 import { type Answer, ask, listen } from './socket.js';
 
 export interface OwnershipOptions {
-  /** What to do while another process, or this one, owns the folder: throw at once, or wait until it is free. */
+  /** While another process, or this one, owns the folder: throw at once, or wait until it is free. */
   readonly ifLocked: 'fail' | 'wait';
   /** Longest wait in milliseconds, 0 or more; without it a wait ends only by `signal`. */
   readonly waitMs?: number | undefined;
@@ -45,15 +46,18 @@ export interface Ownership {
   /** The folder without symbolic links: the one spelling to open files by. */
   readonly folder: string;
   /**
-   * Called for each connection; until set, connections are accepted and kept waiting, what they send included.
-   * A process that waits for the folder connects as well: it sends nothing, and waits for the connection to close.
+   * Called for each connection; until set, connections are accepted and kept waiting, what they send
+   * included. A process that waits for the folder connects as well: it sends nothing, and waits for the
+   * connection to close.
    */
   onConnection(handler: (socket: net.Socket) => void): void;
-  /** Closes the socket and all its connections; then somebody else may own the folder. Close the store before. */
+  /**
+   * Closes the socket and all connections; then the folder may be somebody else's. Close the store before.
+   */
   release(): Promise<void>;
 }
 
-/** Races lost in a row before we call it a fault of the file system: each needs an owner that came and went. */
+/** Races lost in a row before it is a fault of the file system: each needs an owner that came and went. */
 const MAX_LOST_RACES = 1_000;
 /** Connections kept before there is a handler; further ones are closed. */
 const MAX_UNHANDLED = 1_024;
@@ -105,8 +109,9 @@ async function take(given: string, options: OwnershipOptions): Promise<Ownership
 }
 
 /**
- * macOS and the BSDs refuse a connection also when the queue of a live, stopped listener is full. There a refusal
- * counts only when the process is gone as well; a released folder has no socket, so it is not concerned.
+ * macOS and the BSDs refuse a connection also when the queue of a live, stopped listener is full. There a
+ * refusal counts only when the process is gone as well; a released folder has no socket, so it is not
+ * concerned.
  */
 async function isAlive(owner: epochs.OwnerFacts, answer: Answer): Promise<boolean> {
   if (answer.kind !== 'refused') return answer.kind !== 'absent';
@@ -180,7 +185,9 @@ class FolderOwnership implements Ownership {
     this.#handler?.(socket);
   }
 
-  /** The name goes first, so that nobody is refused by a socket whose process is alive; the epoch file stays. */
+  /**
+   * The name goes first, so that nobody is refused by a socket whose process is alive; the epoch file stays.
+   */
   async #close(): Promise<void> {
     if (process.platform !== 'win32') fs.rmSync(this.#socketPath, { force: true });
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
@@ -200,7 +207,8 @@ function prepareFolder(folder: string): string {
 /**
  * Makes the folder and those above it; each new name is flushed, to outlive a power loss.
  *
- * Not `mkdirSync` with `recursive`: under `/proc`, where nothing can be made, that never returns (Node 20.20).
+ * Not `mkdirSync` with `recursive`: under `/proc`, where nothing can be made, that never returns (Node
+ * 20.20).
  */
 function makeFolder(path: string): void {
   if (fs.existsSync(path)) return;

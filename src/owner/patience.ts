@@ -1,9 +1,9 @@
 /**
  * Waiting for an owner to go, within a limit.
  *
- * The wait holds a connection to the owner's socket: the kernel closes it when the owner dies or releases, so the
- * next look comes at once and nothing is polled. Only where there is no connection to hold (the owner's queue is
- * full), or where a live owner keeps closing it, is there a pause before the next look.
+ * The wait holds a connection to the owner's socket: the kernel closes it when the owner dies or releases, so
+ * the next look comes at once and nothing is polled. Only where there is no connection to hold (the owner's
+ * queue is full), or where a live owner keeps closing it, is there a pause before the next look.
  *
  * This file takes nothing over, and does not know what it waits for. A wait keeps the process alive.
  */

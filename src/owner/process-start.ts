@@ -1,5 +1,6 @@
 /**
- * When a process started, as a text to compare: a process id alone may have been given to another process since.
+ * When a process started, as a text to compare: a process id alone may have been given to another process
+ * since.
  *
  * It refuses to be a proof of life: containers number their processes on their own. The socket is that proof.
  */
@@ -10,7 +11,10 @@ import { promisify } from 'node:util';
 
 const PS_TIMEOUT_MS = 2_000;
 
-/** The start of process `pid` on this machine; `undefined` when there is no such process, or the system is silent. */
+/**
+ * The start of process `pid` on this machine; `undefined` when there is no such process, or the system is
+ * silent.
+ */
 export async function processStart(pid: number): Promise<string | undefined> {
   try {
     if (process.platform === 'linux') return linuxStart(pid);
@@ -25,7 +29,10 @@ export async function processStart(pid: number): Promise<string | undefined> {
   }
 }
 
-/** The boot, and clock ticks since that boot: field 22 of `/proc/<pid>/stat`, counted behind the name in brackets. */
+/**
+ * The boot, and clock ticks since that boot: field 22 of `/proc/<pid>/stat`, counted behind the name in
+ * brackets.
+ */
 function linuxStart(pid: number): string | undefined {
   const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
   const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];

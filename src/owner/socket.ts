@@ -1,10 +1,10 @@
 /**
  * Sockets with a name in a data folder: listening on one, and asking whether somebody listens.
  *
- * A connection is a proof of life that needs no answer: the kernel makes it for a listener that is busy or stopped,
- * and refuses it from the moment the process is gone. A path too long for a socket address goes through
- * `/proc/self/fd` on Linux, because elsewhere it would be cut silently; abstract sockets are not used, since
- * containers that share a folder do not share their names. On Windows the name is that of a pipe.
+ * A connection is a proof of life that needs no answer: the kernel makes it for a listener that is busy or
+ * stopped, and refuses it from the moment the process is gone. A path too long for a socket address goes
+ * through `/proc/self/fd` on Linux, because elsewhere it would be cut silently; abstract sockets are not
+ * used, since containers that share a folder do not share their names. On Windows the name is that of a pipe.
  *
  * This file knows nothing of epochs, and never removes a socket it did not make.
  */
@@ -17,8 +17,9 @@ import { StoreUnavailableError } from '../errors.js';
 import { errnoOf, reasonOf } from './durable-file.js';
 
 /**
- * What connecting to a socket has shown. `busy`: somebody listens, the queue is full. `refused`: nobody listens.
- * `absent`: there is no socket. `reset`: the listener went while we were in its queue, so it is time to look again.
+ * What connecting to a socket has shown. `busy`: somebody listens, the queue is full. `refused`: nobody
+ * listens. `absent`: there is no socket. `reset`: the listener went while we were in its queue, so it is time
+ * to look again.
  */
 export type Answer =
   | { readonly kind: 'connected'; readonly connection: net.Socket }
@@ -37,7 +38,7 @@ const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103;
 
 /**
  * Connects to the socket `name` in `folder`; the caller closes the connection.
- * @throws {StoreUnavailableError} when the system gives no answer to the question, for example for lack of permission.
+ * @throws {StoreUnavailableError} when the system gives no answer, for example for lack of permission.
  */
 export async function ask(folder: string, name: string): Promise<Answer> {
   const address = addressOf(folder, name);
@@ -71,7 +72,8 @@ const ANSWERS: Readonly<Record<string, Silence>> = {
 };
 
 /**
- * Listens on a new socket `name` in `folder` that only this user may connect to. It does not keep the process alive.
+ * Listens on a new socket `name` in `folder` that only this user may connect to. It does not keep the process
+ * alive.
  *
  * `exclusive`, because without it the workers of a `node:cluster` all get the one socket of their primary.
  * @throws {StoreUnavailableError} when the folder takes no socket.
@@ -124,7 +126,10 @@ function addressOf(folder: string, name: string): Address {
   return throughDescriptor(folder, name);
 }
 
-/** `/proc/self/fd/<n>` is the folder itself, however long its path. Without `/proc` a live owner would look dead. */
+/**
+ * `/proc/self/fd/<n>` is the folder itself, however long its path. Without `/proc` a live owner would look
+ * dead.
+ */
 function throughDescriptor(folder: string, name: string): Address {
   const descriptor = fs.openSync(folder, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
   const door = `/proc/self/fd/${descriptor}`;

@@ -1,7 +1,7 @@
 /**
- * One batch on the host's side: reads its page, takes items back, asks running ones to stop, and turns what the page
- * says into finished items. It reports each item once, by returning it from `harvest`, `releaseUnstarted` or `bury`;
- * whom to tell, and when to look, is the station's business.
+ * One batch on the host's side: reads its page, takes items back, asks running ones to stop, and turns what
+ * the page says into finished items. It reports each item once, by returning it from `harvest`,
+ * `releaseUnstarted` or `bury`; whom to tell, and when to look, is the station's business.
  */
 import { ABORT_REASONS, FLAG, type Page, STATE } from '../../workers/page.js';
 import type { Command, Note } from '../../workers/protocol.js';
@@ -151,7 +151,10 @@ export class PoolBatch<Token> implements Batch<Token> {
     return this.page.floats[index]!;
   }
 
-  /** Keeps what a note says until its item is reported; false when it was. Requests with a `call` are not for it. */
+  /**
+   * Keeps what a note says until its item is reported; false when it was. Requests with a `call` are not for
+   * it.
+   */
   keep(note: Note): boolean {
     if (this.#gone[note.index] !== 0) return false;
     this.#sayings ??= new Sayings();

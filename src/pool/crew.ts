@@ -24,6 +24,9 @@ export class Crew<Token> {
   /** Terminated, and did not exit in time. */
   isLost = false;
   hasExited = false;
+  /** Resolves when it is lost or has exited. */
+  readonly #gone: Promise<void>;
+  #leave: () => void = () => {};
 
   constructor(
     slot: Slot<Token>,
@@ -35,15 +38,30 @@ export class Crew<Token> {
   ) {
     this.#clock = setup.clock;
     this.#bounds = bounds;
+    this.#gone = new Promise((resolve) => {
+      this.#leave = resolve;
+    });
     this.thread = boot(setup, {
       note: (note) => this.station.note(note),
       callerAt: (page, index) => this.station.callerAt(page, index),
       exited: (death) => {
         this.hasExited = true;
+        this.#leave();
         owner.exited(this, death);
       },
     });
     this.station = new Station(slot, owner, this.thread, setup.clock, time);
+  }
+
+  /** The slot goes on without it. */
+  lose(): void {
+    this.isLost = true;
+    this.#leave();
+  }
+
+  /** Resolves when it has nothing to do any more, is lost or has exited. */
+  async whenIdle(): Promise<void> {
+    await Promise.race([this.station.whenEmpty(), this.#gone]);
   }
 
   /**
@@ -51,7 +69,8 @@ export class Crew<Token> {
    * @returns  Whether it has exited; false when it is stuck in native code.
    */
   async retire(): Promise<boolean> {
-    await this.station.whenEmpty();
+    await this.whenIdle();
+    if (this.isLost || this.hasExited) return this.hasExited;
     if (this.isBooted) await within(this.#clock, this.#bounds.stopAppsMs, this.thread.stopApps());
     return this.#end();
   }

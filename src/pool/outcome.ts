@@ -12,9 +12,10 @@ export const RELEASED_AFTER_START: ItemOutcome = Object.freeze({
 });
 
 /**
- * The outcome of a finished item. An abort counts only if the thread saw it before the item ended, so that exactly
- * one of "it was done" and "it was aborted" is true, and both sides say the same.
- * @param bytes  Result or error; missing when the outcome has none, or when it was posted and lost with the thread.
+ * The outcome of a finished item. An abort counts only if the thread saw it before the item ended, so that
+ * exactly one of "it was done" and "it was aborted" is true, and both sides say the same.
+ * @param bytes  Result or error; missing when the outcome has none, or when it was posted and lost with the
+ * thread.
  */
 export function outcomeOf(page: Page, index: number, bytes: Uint8Array | undefined): ItemOutcome {
   const bits = page.ints[page.kind + index]!;

@@ -1,6 +1,6 @@
 /**
- * Packs items for the way to a thread: one exact-size array per batch. Bodies are copied, never decoded. The layout
- * is in `workers/protocol.ts`.
+ * Packs items for the way to a thread: one exact-size array per batch. Bodies are copied, never decoded. The
+ * layout is in `workers/protocol.ts`.
  */
 import { MAX_ATTEMPT, MAX_NAMES, ROW_HEADER_BYTES } from '../../workers/protocol.js';
 import type { PoolItem } from './pool.js';
@@ -14,12 +14,11 @@ export const TRANSFER_BYTES = 16_384;
  */
 export function packRows(items: readonly PoolItem[], indexOf: (name: string) => number): Uint8Array {
   let size = items.length * ROW_HEADER_BYTES;
-  for (const { body, moved } of items) size += moved === undefined ? body.length : 0;
+  for (const { bodyBytes, moved } of items) size += moved === undefined ? bodyBytes : 0;
   const rows = new Uint8Array(size);
   let at = 0;
   for (const item of items) {
-    const body = item.moved === undefined ? item.body : NO_BODY;
-    const length = body.length;
+    const length = item.moved === undefined ? item.bodyBytes : 0;
     const name = indexOf(item.name);
     const attempt = Math.min(item.attempt, MAX_ATTEMPT);
     rows[at] = length;
@@ -32,18 +31,10 @@ export function packRows(items: readonly PoolItem[], indexOf: (name: string) => 
     rows[at + 7] = attempt >>> 8;
     item.writeId(rows, at + 8);
     at += ROW_HEADER_BYTES;
-    copyBytes(body, rows, at, length);
+    if (length > 0) item.copyBody(rows, at);
     at += length;
   }
   return rows;
-}
-
-const NO_BODY = new Uint8Array(0);
-
-/** `set` costs more than it copies below some dozen bytes. */
-function copyBytes(from: Uint8Array, to: Uint8Array, at: number, length: number): void {
-  if (length > 48) to.set(from, at);
-  else for (let index = 0; index < length; index++) to[at + index] = from[index]!;
 }
 
 /** The names a thread knows by index. It only ever grows, or begins anew when it is full. */

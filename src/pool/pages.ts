@@ -1,6 +1,6 @@
 /**
- * The pages of one thread on the host's side: made on first use, sent to the thread once, used again. A thread's
- * pages die with it, because a thread stuck in native code may still write into them.
+ * The pages of one thread on the host's side: made on first use, sent to the thread once, used again. A
+ * thread's pages die with it, because a thread stuck in native code may still write into them.
  */
 import { allocatePage, PARALLEL_PAGE, Page, type PageMemory, SERIAL_PAGE } from '../../workers/page.js';
 

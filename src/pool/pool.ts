@@ -15,15 +15,17 @@ export interface PoolItem<Token = unknown> {
   readonly token: Token;
   readonly name: string;
   readonly attempt: number;
-  /** Encoded payload; read before `hand` returns, never kept. */
-  readonly body: Uint8Array;
+  /** Length of the encoded payload. */
+  readonly bodyBytes: number;
+  /** Writes the encoded payload; called before `hand` returns, if at all. */
+  copyBody(target: Uint8Array, at: number): void;
   /** Writes the 16 bytes of the task's id. */
   writeId(target: Uint8Array, at: number): void;
   /** From the start of the handler; Infinity is none. */
   readonly timeoutMs: number;
   /** From the abort signal to the end of the thread. */
   readonly killGraceMs: number;
-  /** Given instead of `body` for payloads moved in with `transfer`; the buffers in `list` are moved to the thread. */
+  /** Given instead of a body for payloads moved in with `transfer`; the buffers in `list` are moved to the thread. */
   readonly moved?: { readonly value: unknown; readonly list: readonly ArrayBuffer[] };
 }
 
@@ -88,10 +90,21 @@ export interface PoolListener<Token = unknown> {
 
 export type ThreadEvent =
   | { readonly kind: 'ready'; readonly slot: number; readonly threadId: number }
-  | { readonly kind: 'exited'; readonly slot: number; readonly threadId: number; readonly detail: string; readonly expected: boolean }
+  | {
+      readonly kind: 'exited';
+      readonly slot: number;
+      readonly threadId: number;
+      readonly detail: string;
+      readonly expected: boolean;
+    }
   /** Terminated, but stuck in native code: it may go on until that returns. */
   | { readonly kind: 'lost'; readonly slot: number; readonly threadId: number }
-  | { readonly kind: 'recycled'; readonly slot: number; readonly threadId: number; readonly why: 'tasks' | 'heap' };
+  | {
+      readonly kind: 'recycled';
+      readonly slot: number;
+      readonly threadId: number;
+      readonly why: 'tasks' | 'heap';
+    };
 
 /** A handler that a worker knows, as reported in its manifest. `pattern` names end with one `*`. */
 export interface HandlerInfo {

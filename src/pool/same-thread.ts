@@ -1,9 +1,10 @@
 /**
- * The pool port on the host's own thread, for tests: the same slots, stations and batches, and the same code that runs
- * in worker threads, but nothing is posted and time is whatever the clock says. Items run one by one, in microtasks,
- * so a test with a manual clock has one order of events only.
+ * The pool port on the host's own thread, for tests: the same slots, stations and batches, and the same code
+ * that runs in worker threads, but nothing is posted and time is whatever the clock says. Items run one by
+ * one, in microtasks, so a test with a manual clock has one order of events only.
  *
- * What it cannot do: stop a handler that does not listen. At the end of its grace such a thread counts as lost.
+ * What it cannot do: stop a handler that does not listen. At the end of its grace such a thread counts as
+ * lost.
  */
 import type { HelloMessage, LoadReply, ThreadMessage } from '../../workers/protocol.js';
 import { serviceProxy } from '../../workers/service-proxy.js';

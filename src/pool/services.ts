@@ -1,6 +1,7 @@
 /**
- * The host's objects behind `context.services`: one Comlink port per thread. Every function gets a `ServiceCall` as
- * its first argument, so an object must be made for this on purpose; nothing is reachable by accident.
+ * The host's objects behind `context.services`: one Comlink port per thread. Every function gets a
+ * `ServiceCall` as its first argument, so an object must be made for this on purpose; nothing is reachable by
+ * accident.
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import * as Comlink from 'comlink';

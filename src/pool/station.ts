@@ -1,7 +1,7 @@
 /**
- * One thread with everything that was handed to it: its pages, names and batches, and the watch over their deadlines.
- * Reports items as they finish and decides whom a thread's death is charged to. Replacing the thread is the slot's
- * business (`thread-slot.ts`).
+ * One thread with everything that was handed to it: its pages, names and batches, and the watch over their
+ * deadlines. Reports items as they finish and decides whom a thread's death is charged to. Replacing the
+ * thread is the slot's business (`thread-slot.ts`).
  */
 import type { BatchMessage, Note, ThreadMessage } from '../../workers/protocol.js';
 import type { Clock } from '../clock.js';
@@ -138,7 +138,7 @@ export class Station<Token> {
     }
   }
 
-  /** Terminates the thread. What has not started is released before, what runs is settled when it has exited. */
+  /** Terminates the thread. What has not started is released before, what runs settles when it has exited. */
   kill(): void {
     if (this.#isEnding) return;
     this.#isEnding = true;
@@ -204,7 +204,7 @@ export class Station<Token> {
     this.#remove(batch, finished);
   }
 
-  /** A dead thread's items wait for its exit; a living one refused the message, for what was moved into it. */
+  /** A dead thread's items wait for its exit; a living one refused the message for what was moved into it. */
   #refused(batch: PoolBatch<Token>, error: unknown): void {
     if (this.#isGone)
       this.#remove(
@@ -239,7 +239,7 @@ export class Station<Token> {
     for (const resolve of waiting) resolve();
   }
 
-  /** The watchdog's look: reports what has finished, aborts what is over its time, ends a thread that does not obey. */
+  /** The watchdog's look: reports what has finished, aborts what is over its time, ends who does not obey. */
   #look(): Sighting {
     const finished = this.#batches.flatMap((batch) => batch.harvest());
     const now = this.#time.now();

@@ -1,7 +1,7 @@
 /**
  * The pool port over piscina's worker threads: a fixed number of slots, each with a thread of its own
- * (`thread-slot.ts`). This file holds what is common to all: the modules, the handlers they brought, the number of
- * slots, the order of start and stop. Why each thread has its own piscina is told in `thread.ts`.
+ * (`thread-slot.ts`). This file holds what is common to all: the modules, the handlers they brought, the
+ * number of slots, the order of start and stop. Why each thread has its own piscina is told in `thread.ts`.
  */
 import type { ResourceLimits } from 'node:worker_threads';
 import { processClock } from '../../workers/process-clock.js';
@@ -91,10 +91,8 @@ export class ThreadPool<Token> implements Pool<Token> {
 
   async start(listener: PoolListener<Token>): Promise<void> {
     this.#listener = listener;
-    const opened = this.#slots.map((slot) => slot.open());
-    for (const each of opened) each.catch(() => {});
     try {
-      await Promise.any(opened);
+      await this.#open();
     } catch (error) {
       await this.stop(0);
       throw firstOf(error);
@@ -102,14 +100,12 @@ export class ThreadPool<Token> implements Pool<Token> {
   }
 
   async register(url: string): Promise<readonly HandlerInfo[]> {
-    const answers = this.#slots.flatMap((slot) => slot.register(url) ?? []);
-    if (answers.length === 0) throw new StoppedError('The pool');
-    for (const each of answers) {
-      each.catch((error) => this.#logger.warn({ module: url, error }, 'a thread could not import a module'));
-    }
+    if (this.#listener === undefined || this.#stopping !== undefined) throw new StoppedError('The pool');
     let handlers: readonly HandlerInfo[];
     try {
-      handlers = await Promise.any(answers);
+      // All threads may be between death and replacement.
+      if (!this.#slots.some((slot) => slot.isReady)) await this.#open();
+      handlers = await Promise.any(this.#ask(url));
     } catch (error) {
       const first = firstOf(error);
       throw first instanceof TasksModuleError
@@ -119,7 +115,7 @@ export class ThreadPool<Token> implements Pool<Token> {
     if (!this.#modules.includes(url)) this.#modules.push(url);
     this.#learn(handlers);
     // Threads that became ready between the question and the answer.
-    for (const slot of this.#all) slot.register(url)?.catch(() => {});
+    this.#ask(url);
     return handlers;
   }
 
@@ -136,6 +132,20 @@ export class ThreadPool<Token> implements Pool<Token> {
       lostThreads: lost.reduce((sum, each) => sum + each, 0),
     }));
     return this.#stopping;
+  }
+
+  /** Resolves with the first slot that is ready. */
+  async #open(): Promise<void> {
+    await Promise.any(this.#slots.map((slot) => slot.open()));
+  }
+
+  /** The answers of all live threads. */
+  #ask(url: string): Promise<readonly HandlerInfo[]>[] {
+    const answers = this.#slots.flatMap((slot) => slot.register(url) ?? []);
+    for (const each of answers) {
+      each.catch((error) => this.#logger.warn({ module: url, error }, 'a thread could not import a module'));
+    }
+    return answers;
   }
 
   /** The first `threads` slots; those that were never needed are made. */

@@ -1,11 +1,11 @@
 /**
- * One slot of the thread pool over time: boots its thread, replaces it when it dies, when it is stuck in native code,
- * or when it is due for recycling (the spare boots first), and retires it. A slot never gives up: deaths at boot are
- * followed by another boot after a pause that grows to ten seconds.
+ * One slot of the thread pool over time: boots its thread, replaces it when it dies, when it is stuck in
+ * native code, or when it is due for recycling (the spare boots first), and retires it. A slot never gives
+ * up: deaths at boot are followed by another boot after a pause that grows to ten seconds.
  *
  * A replacement starts when the old thread has exited, or when it was terminated and has not exited within
- * `lostAfterMs`: then the slot goes on without it, while the task in it stays running until its thread is really
- * gone, so that no second attempt runs beside the first.
+ * `lostAfterMs`: then the slot goes on without it, while the task in it stays running until its thread is
+ * really gone, so that no second attempt runs beside the first.
  */
 import type { Clock, Disarm } from '../clock.js';
 import { StoppedError, type TasksModuleError } from '../errors.js';
@@ -103,7 +103,7 @@ export class ThreadSlot<Token> implements Slot<Token>, StationOwner<Token> {
     this.#close();
     await Promise.resolve();
     for (const crew of this.#crews) crew.station.releaseUnstarted();
-    await Promise.all([...this.#crews].map((crew) => crew.station.whenEmpty()));
+    await Promise.all([...this.#crews].map((crew) => crew.whenIdle()));
     // It may have been opened again while the last task ran.
     if (this.#isOpen) return;
     this.#current = undefined;
@@ -118,10 +118,9 @@ export class ThreadSlot<Token> implements Slot<Token>, StationOwner<Token> {
     return exits.filter((exited) => !exited).length;
   }
 
-  /** Has the live thread import `url` if it has not. @returns nothing when no thread is live. */
+  /** Has the live thread import `url`, which does nothing the second time; `undefined` when there is none. */
   register(url: string): Promise<readonly HandlerInfo[]> | undefined {
-    const thread = this.#current?.thread;
-    return thread === undefined || thread.modules.has(url) ? undefined : thread.register(url);
+    return this.isReady ? this.#current?.thread.register(url) : undefined;
   }
 
   // What its stations say.
@@ -235,7 +234,7 @@ export class ThreadSlot<Token> implements Slot<Token>, StationOwner<Token> {
 
   #lose(crew: Crew<Token>): void {
     if (crew.isLost || crew.hasExited) return;
-    crew.isLost = true;
+    crew.lose();
     this.#tell({ kind: 'lost', ...this.#who(crew) });
     if (crew !== this.#current) return;
     this.#current = undefined;

@@ -1,12 +1,14 @@
 /**
  * One worker thread from boot to exit: a piscina of exactly one thread, and the control port beside it.
  *
- * One piscina per thread, not one per pool, because a pool's threads cannot be told apart from outside: it chooses
- * the thread of a run, starts a replacement by itself when one dies, cannot be resized, cannot hold a spare, and stops
- * replacing for good after one death at boot. What it does well is kept: the message path, its errors, its promises.
- * `minThreads: 0` with `idleTimeout: Infinity` makes the first `run` start the thread and nothing start a second one.
+ * One piscina per thread, not one per pool, because a pool's threads cannot be told apart from outside: it
+ * chooses the thread of a run, starts a replacement by itself when one dies, cannot be resized, cannot hold a
+ * spare, and stops replacing for good after one death at boot. What it does well is kept: the message path,
+ * its errors, its promises. `minThreads: 0` with `idleTimeout: Infinity` makes the first `run` start the
+ * thread and nothing start a second one.
  *
- * Piscina's own queue stays empty: `concurrentTasksPerWorker` is out of reach, and no run follows a death.
+ * Piscina's own queue stays empty: `concurrentTasksPerWorker` is out of reach, and no run follows a
+ * death.
  */
 import { fileURLToPath } from 'node:url';
 import {
@@ -109,7 +111,7 @@ export class Thread implements PoolThread {
     port1.on('message', (note: Note) => listener.note(note));
     port1.unref();
     this.#piscina = new Piscina(piscinaOptions(setup));
-    // An uncaught error while nothing runs is an 'error' of the pool; without a listener it would end the process.
+    // An uncaught error while nothing runs is an 'error' of the pool; unheard, it would end the process.
     this.#piscina.on('error', () => {});
     const hello: HelloMessage = {
       kind: 'hello',
@@ -170,8 +172,8 @@ export class Thread implements PoolThread {
   }
 
   /**
-   * Terminates the thread. One that is still booting is terminated when it is ready: an addon that is terminated while
-   * it loads can take the whole process with it.
+   * Terminates the thread. One that is still booting is terminated when it is ready: an addon that is
+   * terminated while it loads can take the whole process with it.
    * @returns  When it has exited, which native code can put off for ever.
    */
   end(): Promise<void> {

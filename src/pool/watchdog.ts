@@ -1,6 +1,6 @@
 /**
- * When to look at a busy thread: often while its items come and go, seldom while one item runs for long, and at the
- * instant of the next deadline. One timer per busy thread, none per task; an idle thread has none.
+ * When to look at a busy thread: often while its items come and go, seldom while one item runs for long, and
+ * at the instant of the next deadline. One timer per busy thread, none per task; an idle thread has none.
  */
 import type { Clock, Disarm } from '../clock.js';
 

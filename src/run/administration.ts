@@ -1,20 +1,14 @@
 /** What an operator does to tasks: look at them, cancel, redrive, delete; one by one or by filter, in slices. */
 import type { Backend } from '../broker/broker.js';
 import type { Counts, Inspect, TaskFilter } from '../broker/inspect.js';
-import { InvalidArgumentError, UnknownTaskError, UnsupportedError } from '../errors.js';
+import { UnknownTaskError, UnsupportedError } from '../errors.js';
 import type { RuntimeOptions } from '../options/types.js';
 import { DEFAULT_RULES } from '../options.js';
 import type { Codec } from '../task/codec.js';
 import type { TaskId, TaskState } from '../task/task.js';
 import type { Coordinator } from './coordinator.js';
 import { describeTask, type TaskInfo } from './describe.js';
-
-export interface PageRequest {
-  /** 1 to 1,000; default 100. */
-  readonly limit?: number;
-  /** From the page before. */
-  readonly after?: string;
-}
+import { checkFilter, checkPage, type PageRequest } from './filters.js';
 
 export interface TaskPage {
   readonly tasks: readonly TaskInfo[];
@@ -29,8 +23,6 @@ export interface AdministrationParts {
   readonly codecs: ReadonlyMap<string, Codec>;
 }
 
-const DEFAULT_LIMIT = 100;
-const MAX_LIMIT = 1_000;
 /** Tasks that a bulk verb touches between two turns of the event loop. */
 const SLICE_TASKS = 500;
 
@@ -48,19 +40,19 @@ export class Administration {
       : describeTask(view, this.#parts.codecs, this.#isSensitive(view.name));
   }
 
-  async list(filter: TaskFilter, { limit = DEFAULT_LIMIT, after }: PageRequest): Promise<TaskPage> {
-    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
-      throw new InvalidArgumentError('page.limit', `an integer from 1 to ${MAX_LIMIT}`, limit);
-    }
-    const found = await this.#inspect.list(filter, limit, after);
+  async list(filter: TaskFilter, page: PageRequest): Promise<TaskPage> {
+    const { limit, after } = checkPage(page);
+    const found = await this.#inspect.list(checkFilter(filter), limit, after);
     const tasks = found.tasks.map((view) =>
       describeTask(view, this.#parts.codecs, this.#isSensitive(view.name)),
     );
     return found.after === undefined ? { tasks } : { tasks, after: found.after };
   }
 
+  /** Also after the end: the counters stay in memory. */
   counts(): Counts {
-    return this.#inspect.counts();
+    const { inspect, broker } = this.#parts.backend;
+    return inspectOf(inspect, broker.lacks.inspect).counts();
   }
 
   async stateOf(id: TaskId): Promise<TaskState> {
@@ -71,33 +63,49 @@ export class Administration {
 
   async cancel(what: TaskId | TaskFilter): Promise<number> {
     if (typeof what === 'string') return this.#cancelOne(what);
-    const states = what.state === undefined ? (['scheduled', 'ready', 'running'] as const) : [what.state];
+    const filter = checkFilter(what);
+    const states = filter.state === undefined ? (['scheduled', 'ready', 'running'] as const) : [filter.state];
     let count = 0;
-    for (const state of states) count += await this.#forEach({ ...what, state }, (id) => this.#cancelOne(id));
+    for (const state of states) {
+      count += await this.#forEach({ ...filter, state }, (id) => this.#cancelOne(id));
+    }
     return count;
   }
 
   async redrive(what: TaskId | TaskFilter): Promise<number> {
-    const redrive = (id: TaskId): Promise<number> => this.#parts.backend.broker.redrive(id).then(() => 1);
-    return typeof what === 'string' ? redrive(what) : this.#forEach({ state: 'dead', ...what }, redrive);
+    const redrive = (id: TaskId): Promise<number> => this.#backend.broker.redrive(id).then(() => 1);
+    return typeof what === 'string'
+      ? redrive(what)
+      : this.#forEach({ state: 'dead', ...checkFilter(what) }, redrive);
   }
 
   async delete(what: TaskId | TaskFilter): Promise<number> {
-    const remove = (id: TaskId): Promise<number> => this.#parts.backend.broker.delete(id).then(() => 1);
-    return typeof what === 'string' ? remove(what) : this.#forEach({ state: 'dead', ...what }, remove);
+    const remove = (id: TaskId): Promise<number> => this.#backend.broker.delete(id).then(() => 1);
+    return typeof what === 'string'
+      ? remove(what)
+      : this.#forEach({ state: 'dead', ...checkFilter(what) }, remove);
+  }
+
+  /** @throws {StoppedError} */
+  get #backend(): Backend {
+    this.#parts.coordinator.checkReachable();
+    return this.#parts.backend;
   }
 
   get #inspect(): Inspect {
-    const { inspect, broker } = this.#parts.backend;
-    if (inspect === undefined)
-      throw new UnsupportedError('inspection', broker.lacks.inspect ?? 'not implemented');
-    return inspect;
+    const { inspect, broker } = this.#backend;
+    return inspectOf(inspect, broker.lacks.inspect);
   }
 
   async #cancelOne(id: TaskId): Promise<number> {
-    const { backend, coordinator, options } = this.#parts;
+    const { coordinator, options } = this.#parts;
     coordinator.gather.flush();
-    const answer = await backend.broker.cancel(id, 'cancelled', options.clock.now(), await this.#keptMs(id));
+    const answer = await this.#backend.broker.cancel(
+      id,
+      'cancelled',
+      options.clock.now(),
+      await this.#keptMs(id),
+    );
     if (answer.kind === 'final') return 0;
     if (answer.kind === 'running') coordinator.executor.cancel(answer.claim, 'cancelled');
     else coordinator.idle.look();
@@ -106,10 +114,9 @@ export class Administration {
 
   /** How long the task stays listed as cancelled. */
   async #keptMs(id: TaskId): Promise<number> {
-    const view = await this.#parts.backend.inspect?.get(id);
-    const rules =
-      view === undefined ? DEFAULT_RULES : this.#parts.coordinator.registry.entry(view.name).rules;
-    return rules.retentionMs.cancelled;
+    const view = await this.#backend.inspect?.get(id);
+    if (view === undefined) return DEFAULT_RULES.retentionMs.cancelled;
+    return this.#parts.coordinator.registry.entry(view.name).in(view.queue).rules.retentionMs.cancelled;
   }
 
   /** Applies a verb to all tasks that match now, page by page; a task that changed meanwhile is passed over. */
@@ -128,4 +135,9 @@ export class Administration {
   #isSensitive(name: string): boolean {
     return this.#parts.coordinator.registry.entry(name).definition?.sensitive === true;
   }
+}
+
+function inspectOf(inspect: Inspect | undefined, why = 'not implemented'): Inspect {
+  if (inspect === undefined) throw new UnsupportedError('inspection', why);
+  return inspect;
 }

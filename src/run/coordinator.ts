@@ -50,6 +50,7 @@ export class Coordinator implements ExecutorHost {
   releasedCount = 0;
   #isStarted = false;
   #isStopped = false;
+  #isClosed = false;
 
   constructor({ backend, pool, options, codecs, runsNothing }: CoordinatorOptions) {
     this.broker = backend.broker;
@@ -119,9 +120,25 @@ export class Coordinator implements ExecutorHost {
   }
   #quiet: (() => void) | undefined;
 
-  /** @throws {StoppedError} */
+  /** Nothing new comes in once `stop` was called. @throws {StoppedError} */
   checkOpen(): void {
     if (this.#isStopped) throw new StoppedError();
+  }
+
+  /** What is stored can be read and changed until the backend is closed. @throws {StoppedError} */
+  checkReachable(): void {
+    if (this.#isClosed) throw new StoppedError();
+  }
+
+  /** The backend is about to be closed: it is not asked any more. */
+  closing(): void {
+    this.#isClosed = true;
+  }
+
+  /** The backend is closed: nothing happens any more. */
+  closed(): void {
+    this.idle.release();
+    this.events.close();
   }
 
   // What the executor asks of its host.

@@ -35,6 +35,8 @@ interface Fill {
   ms: number;
   bytes: number;
   isAlone: boolean;
+  /** Of the first task. */
+  rule: QueueRule | undefined;
   parallelQueue: QueueRule | undefined;
 }
 
@@ -88,19 +90,32 @@ export class Dispatcher {
     this.#isScheduled = false;
     if (this.#isStopped || this.#isClaiming) return;
     this.#recallForBetter();
-    for (const slot of this.#byNeed()) {
-      if (!this.#mayTakeMore(slot)) continue;
-      const pending = this.#fillSlot(slot);
-      if (typeof pending !== 'boolean') {
-        this.#isClaiming = true;
-        await pending;
-        this.#isClaiming = false;
-        this.wake();
-        return;
+    for (let hasHanded = true; hasHanded; ) {
+      hasHanded = false;
+      // Each slot gets one batch before any gets another.
+      for (const slot of this.#byNeed()) {
+        if (!this.#mayTakeMore(slot)) continue;
+        const handed = this.#fillSlot(slot);
+        if (typeof handed !== 'boolean') {
+          await this.#awaitClaims(handed);
+          return;
+        }
+        if (handed) hasHanded = true;
+        else if (slot.batches.length === 0) this.#stealFor(slot);
       }
-      if (!pending && slot.batches.length === 0) this.#stealFor(slot);
     }
     this.#watchLong();
+  }
+
+  /** For a broker that answers later: no other claim meanwhile. */
+  async #awaitClaims(handed: Promise<boolean>): Promise<void> {
+    this.#isClaiming = true;
+    try {
+      await handed;
+    } finally {
+      this.#isClaiming = false;
+      this.wake();
+    }
   }
 
   /** Idle slots first, then those with one batch. */
@@ -122,8 +137,8 @@ export class Dispatcher {
 
   /** True when something was handed over; a promise of it where the broker answers later. */
   #fillSlot(slot: Slot<RunningItem>): boolean | Promise<boolean> {
+    // A hint: what is only in the store may not be in it, so nothing is concluded from 0.
     const backlog = this.#broker.backlog();
-    if (backlog === 0) return false;
     const slots = Math.max(1, this.#pool.slots.length);
     const fill: Fill = {
       slot,
@@ -133,6 +148,7 @@ export class Dispatcher {
       ms: 0,
       bytes: 0,
       isAlone: false,
+      rule: undefined,
       parallelQueue:
         slot.batches[0]?.parallel === true ? this.#registry.queue(this.#ofBatch(slot, 0)!.queue) : undefined,
     };
@@ -167,10 +183,13 @@ export class Dispatcher {
     const goesAlone = isParallel || head.suspect;
     if (fill.count > 0) {
       if (fill.isAlone || goesAlone) return 'stop';
+      // A batch stands for one limited queue, or for none: threads are counted by their batches.
+      if (fill.rule !== rule && (isLimited(rule) || isLimited(fill.rule))) return 'stop';
       if (fill.ms + entry.expectedMs > fill.targetMs) return 'stop';
       if (fill.bytes + head.bodyBytes > MAX_BATCH_BYTES) return 'stop';
-    } else if (perSlot * entry.expectedMs > DEEP_MS) {
-      fill.targetMs = LONG_BATCH_MS;
+    } else {
+      fill.rule = rule;
+      if (perSlot * entry.expectedMs > DEEP_MS) fill.targetMs = LONG_BATCH_MS;
     }
     fill.count++;
     fill.ms += entry.expectedMs;
@@ -180,25 +199,23 @@ export class Dispatcher {
     return 'take';
   }
 
-  /** Whether a head may run at all now, on this slot. */
+  /** Whether a head may run now, on this slot; without one, on a slot that has nothing of its queue. */
   #mayRun(slot: Slot<RunningItem> | undefined, entry: NameEntry, rule: QueueRule, head: Head): Verdict {
     if (rule.isPaused || !rule.isServed) return 'skip';
     if (!entry.isHandled) return head.lane === head.name ? 'skip' : 'park';
-    if (slot !== undefined && rule.maxThreads < this.#pool.slots.length) {
-      const others = new Set<Slot<RunningItem>>();
-      for (const { queue, batch } of this.#executor.batches) {
-        if (queue === rule.name && batch.slot !== slot) others.add(batch.slot);
-      }
-      if (others.size >= rule.maxThreads) return 'skip';
+    if (!isLimited(rule)) return 'take';
+    const others = new Set<Slot<RunningItem>>();
+    for (const { queue, batch } of this.#executor.batches) {
+      if (queue === rule.name && batch.slot !== slot) others.add(batch.slot);
     }
-    return 'take';
+    return others.size < rule.maxThreads ? 'take' : 'skip';
   }
 
   /** Takes back tasks of a lower level than the best that waits. */
   #recallForBetter(): void {
     let lowest = 9;
     for (const { minLevel } of this.#executor.batches) if (minLevel < lowest) lowest = minLevel;
-    if (lowest === 9 || this.#broker.backlog() === 0) return;
+    if (lowest === 9) return;
     let best = -1;
     const peeked = this.#broker.claim((head) => {
       const verdict = this.#mayRun(
@@ -262,6 +279,10 @@ export class Dispatcher {
       ? undefined
       : (slot.batches[at]!.items[0] as RunningItem).batch;
   }
+}
+
+function isLimited(rule: QueueRule | undefined): boolean {
+  return rule !== undefined && rule.maxThreads !== Number.POSITIVE_INFINITY;
 }
 
 function isArray(claims: readonly Claim[] | Promise<readonly Claim[]>): claims is readonly Claim[] {

@@ -43,6 +43,21 @@ export type RuntimeEvent =
   | { readonly kind: 'lagged'; readonly dropped: number; readonly at: EpochMs };
 
 export type EventKind = RuntimeEvent['kind'];
+export const EVENT_KINDS = [
+  'enqueued',
+  'completed',
+  'retrying',
+  'snoozed',
+  'dead',
+  'cancelled',
+  'progress',
+  'log',
+  'paused',
+  'resumed',
+  'fenced',
+  'thread',
+  'lagged',
+] as const satisfies readonly EventKind[];
 
 export interface EventFilter {
   readonly kinds?: readonly EventKind[];
@@ -52,8 +67,6 @@ export interface EventFilter {
   /** Events kept for this listener; default 1,000. */
   readonly bound?: number;
 }
-
-const DEFAULT_BOUND = 1_000;
 
 interface Listener {
   readonly filter: EventFilter;
@@ -88,8 +101,11 @@ export class Events {
   }
 
   /** Ends when the runtime stops or the caller leaves the loop. Listening begins with the call, not the first step. */
-  listen(filter: EventFilter, now: () => EpochMs): AsyncIterableIterator<RuntimeEvent> {
-    const bound = filter.bound ?? DEFAULT_BOUND;
+  listen(
+    filter: EventFilter & { readonly bound: number },
+    now: () => EpochMs,
+  ): AsyncIterableIterator<RuntimeEvent> {
+    const { bound } = filter;
     const listener: Listener = { filter, bound, events: [], dropped: 0, wake: undefined };
     if (!this.#isOver) this.#listeners.add(listener);
     const end = async (): Promise<IteratorResult<RuntimeEvent>> => {

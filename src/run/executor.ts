@@ -6,7 +6,7 @@ import type { Broker, Claim, Settlement } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
 import type { FinishedItem, ItemExtras, PoolListener, Slot, ThreadEvent } from '../pool/pool.js';
 import type { NewTask, TaskId } from '../task/task.js';
-import { cancelUnstarted, transition } from '../task/transition.js';
+import { cancelUnstarted, completed, transition } from '../task/transition.js';
 import type { Registry } from './registry.js';
 import { type RunningBatch, RunningItem } from './running-item.js';
 
@@ -103,7 +103,7 @@ export class Executor implements PoolListener<RunningItem> {
     const now = this.#host.clock.now();
     this.#settle(
       claims.map((claim) => {
-        const rules = this.#host.registry.entry(claim.name).rulesWith(claim.options);
+        const rules = this.#host.registry.entry(claim.name).rulesOf(claim.queue, claim.options);
         return cancelUnstarted(claim, 'stale', rules, now);
       }),
     );
@@ -154,7 +154,10 @@ export class Executor implements PoolListener<RunningItem> {
   #settlementOf(item: RunningItem, done: FinishedItem<RunningItem>, now: number): Settlement {
     const { claim, entry, rules } = item;
     const { outcome } = done;
-    if (outcome.kind === 'completed') entry.measured(done.runMs);
+    if (outcome.kind === 'completed') {
+      entry.measured(done.runMs);
+      if (done.extras === undefined) return completed(claim, outcome.result, done, rules, now);
+    }
     const next = outcome.kind === 'completed' ? this.#nextOf(item, done) : undefined;
     const settlement = transition({
       claim,

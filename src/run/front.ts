@@ -7,7 +7,7 @@ import { type Codec, type EncodeLimits, encodeValue } from '../task/codec.js';
 import type { StandardSchema } from '../task/define-types.js';
 import type { NewTask, TaskId, TransferredPayload } from '../task/task.js';
 import type { TaskOptions } from '../task/task-options.js';
-import type { NameEntry, Registry } from './registry.js';
+import type { NameEntry, Placement, Registry } from './registry.js';
 
 export interface FrontOptions {
   readonly registry: Registry;
@@ -64,6 +64,7 @@ export class Front {
     if (transfer !== undefined && transfer.length > 0) {
       if (keepsTransfers) return { body: EMPTY, transfer: move(payload, transfer, limits) };
       const body = copyOf(encodeValue(payload, limits, this.#codec(entry, checked), 'payload'));
+      // The caller's buffers become empty here as well.
       structuredClone(null, { transfer: [...transfer] });
       return { body };
     }
@@ -71,7 +72,7 @@ export class Front {
   }
 
   #codec(entry: NameEntry, checked: CheckedEnqueueOptions): Codec | undefined {
-    const name = checked.codec ?? entry.codec;
+    const { codec: name = placementOf(entry, checked).codec } = checked;
     if (name === undefined || name === 'plain') return undefined;
     const codec = this.#options.codecs.get(name);
     if (codec === undefined) throw new UnknownCodecError(name);
@@ -85,19 +86,18 @@ export class Front {
   ): NewTask {
     const unhandled = !entry.isHandled && !this.#options.runsNothing;
     const { name } = entry;
+    const { queue, level, startAfterCommit } = placementOf(entry, checked);
     if (checked === NO_OPTIONS && encoded.transfer === undefined) {
-      const { queue, level, startAfterCommit } = entry;
       return { name, queue, level, body: encoded.body, startAfterCommit, unhandled };
     }
-    const { delayMs, runAt, staleAt, unique, transfer: _, queue = entry.queue, priority, ...own } = checked;
-    this.#options.registry.queue(queue);
+    const { delayMs, runAt, staleAt, unique, transfer: _transfer, queue: _queue, priority, ...own } = checked;
     const dueAt = delayMs === undefined ? runAt : this.#options.now() + delayMs;
     return {
       name,
       queue,
-      level: levelOf(priority, entry.level),
+      level: levelOf(priority, level),
       body: encoded.body,
-      startAfterCommit: checked.startAfterCommit ?? entry.startAfterCommit,
+      startAfterCommit: checked.startAfterCommit ?? startAfterCommit,
       unhandled,
       ...(Object.keys(own).length === 0 ? {} : { options: own as TaskOptions }),
       ...(dueAt === undefined ? {} : { runAt: dueAt }),
@@ -106,6 +106,10 @@ export class Front {
       ...(encoded.transfer === undefined ? {} : { transfer: encoded.transfer }),
     };
   }
+}
+
+function placementOf(entry: NameEntry, { queue }: CheckedEnqueueOptions): Placement {
+  return queue === undefined ? entry.home : entry.in(queue);
 }
 
 /** The encoder's buffer is used again by the next call. */

@@ -3,17 +3,79 @@
  * `enqueue` calls cost one call into the store. Batches of the user's own, and tasks with a unique key (which may be
  * refused one by one), go through alone.
  */
-import type { Broker, Settled, Ticket } from '../broker/broker.js';
+import type { Broker, Settled, SettledListener, Ticket } from '../broker/broker.js';
+import { InvalidArgumentError, QueueFullError, StoreFullError } from '../errors.js';
 import type { NewTask } from '../task/task.js';
 
 /** A gathered batch is handed over at the latest at this size. */
 const MAX_GATHERED = 1_024;
 
+/** A task on its way into the broker, and who is told of it. */
 interface Waiting {
   readonly task: NewTask;
-  readonly accepted: ((ticket: Ticket) => void) | undefined;
-  readonly placed: ((ticket: Ticket) => void) | undefined;
+  placed(ticket: Ticket): void;
+  accepted(ticket: Ticket): void;
+  failed(error: unknown): void;
+  readonly awaitsAcceptance: boolean;
+}
+
+/** `enqueue`: told when the task is accepted. */
+class Accepting implements Waiting {
+  readonly task: NewTask;
+  readonly accepted: (ticket: Ticket) => void;
   readonly failed: (error: unknown) => void;
+  readonly awaitsAcceptance = true;
+
+  constructor(task: NewTask, accepted: (ticket: Ticket) => void, failed: (error: unknown) => void) {
+    this.task = task;
+    this.accepted = accepted;
+    this.failed = failed;
+  }
+
+  placed(): void {}
+}
+
+/** `run`: told when the task is settled. One object is item, listener and answer: this is the hot path. */
+class Awaiting<Value> implements Waiting, SettledListener {
+  readonly task: NewTask;
+  readonly failed: (error: unknown) => void;
+  readonly awaitsAcceptance = false;
+  readonly #take: (settled: Settled) => Value;
+  readonly #resolve: (value: Value) => void;
+  readonly #placed: ((ticket: Ticket) => void) | undefined;
+
+  constructor(
+    task: NewTask,
+    take: (settled: Settled) => Value,
+    placed: ((ticket: Ticket) => void) | undefined,
+    resolve: (value: Value) => void,
+    failed: (error: unknown) => void,
+  ) {
+    this.task = task;
+    this.failed = failed;
+    this.#take = take;
+    this.#placed = placed;
+    this.#resolve = resolve;
+  }
+
+  accepted(): void {}
+
+  placed(ticket: Ticket): void {
+    this.#placed?.(ticket);
+    ticket.onSettled(this);
+  }
+
+  told(settled: Settled | Error): void {
+    if (settled instanceof Error) {
+      this.failed(settled);
+      return;
+    }
+    try {
+      this.#resolve(this.#take(settled));
+    } catch (error) {
+      this.failed(error);
+    }
+  }
 }
 
 export class Gather {
@@ -27,18 +89,19 @@ export class Gather {
 
   /** Resolves when the task is accepted. */
   enqueue(task: NewTask): Promise<Ticket> {
-    return new Promise((accepted, failed) => this.#add({ task, accepted, placed: undefined, failed }));
+    return new Promise((accepted, failed) => this.#add(new Accepting(task, accepted, failed)));
   }
 
-  /** Resolves when the task is settled; `placed` gets its ticket before. */
-  run(task: NewTask, placed?: (ticket: Ticket) => void): Promise<Settled> {
-    return new Promise((resolve, failed) => {
-      const follow = (ticket: Ticket): void => {
-        placed?.(ticket);
-        ticket.settled().then(resolve, failed);
-      };
-      this.#add({ task, accepted: undefined, placed: follow, failed });
-    });
+  /**
+   * Resolves with what `take` makes of the settled task.
+   * @param placed  Gets the ticket before.
+   */
+  run<Value>(
+    task: NewTask,
+    take: (settled: Settled) => Value,
+    placed?: (ticket: Ticket) => void,
+  ): Promise<Value> {
+    return new Promise((resolve, failed) => this.#add(new Awaiting(task, take, placed, resolve, failed)));
   }
 
   /** Hands over what has been gathered; called at the end of the turn, and before anything that must come after it. */
@@ -59,25 +122,44 @@ export class Gather {
     else if (this.#waiting.length >= MAX_GATHERED) this.flush();
   }
 
-  #hand(batch: readonly Waiting[]): void {
+  /**
+   * The callers know nothing of each other: what is too much for the broker together goes in parts, as far as it
+   * fits. @returns false when the broker takes no more now.
+   */
+  #hand(batch: readonly Waiting[]): boolean {
     try {
-      const { tickets, accepted } = this.#broker.enqueue(batch.map((waiting) => waiting.task));
-      let awaited = false;
-      for (let at = 0; at < batch.length; at++) {
-        batch[at]!.placed?.(tickets[at]!);
-        awaited ||= batch[at]!.accepted !== undefined;
-      }
-      if (!awaited) return;
-      accepted.then(
-        () => {
-          for (let at = 0; at < batch.length; at++) batch[at]!.accepted?.(tickets[at]!);
-        },
-        (error) => {
-          for (const { failed } of batch) failed(error);
-        },
-      );
+      this.#enqueue(batch);
+      return true;
     } catch (error) {
+      const isFull = error instanceof QueueFullError || error instanceof StoreFullError;
+      const isTooMuch = isFull || error instanceof InvalidArgumentError;
+      if (batch.length > 1 && isTooMuch) {
+        const half = batch.length >> 1;
+        if (this.#hand(batch.slice(0, half))) return this.#hand(batch.slice(half));
+        for (const { failed } of batch.slice(half)) failed(error);
+        return false;
+      }
       for (const { failed } of batch) failed(error);
+      return !isFull;
     }
+  }
+
+  /** @throws as {@link Broker.enqueue}; nothing is stored then. */
+  #enqueue(batch: readonly Waiting[]): void {
+    const { tickets, accepted } = this.#broker.enqueue(batch.map((waiting) => waiting.task));
+    let awaited = false;
+    for (let at = 0; at < batch.length; at++) {
+      batch[at]!.placed(tickets[at]!);
+      awaited ||= batch[at]!.awaitsAcceptance;
+    }
+    if (!awaited) return;
+    accepted.then(
+      () => {
+        for (let at = 0; at < batch.length; at++) batch[at]!.accepted(tickets[at]!);
+      },
+      (error) => {
+        for (const { failed } of batch) failed(error);
+      },
+    );
   }
 }

@@ -1,11 +1,11 @@
 /** How callers put tasks in: one, a batch, or one whose result they wait for. */
 import type { Broker, Settled, Ticket } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
-import { InvalidArgumentError } from '../errors.js';
 import type { EnqueueOptions, RunOptions } from '../options/types.js';
 import { validateRunOptions } from '../options.js';
 import type { NewTask, TaskId } from '../task/task.js';
 import type { Coordinator } from './coordinator.js';
+import { checkBatch, checkItem } from './filters.js';
 import { within } from './within.js';
 
 interface Item {
@@ -43,10 +43,11 @@ export class Intake {
   }
 
   async enqueueBatch(batch: readonly Item[]): Promise<readonly Ticket[]> {
-    if (!Array.isArray(batch))
-      throw new InvalidArgumentError('batch', 'an array of { name, payload, options }', batch);
+    checkBatch(batch);
     const tasks: NewTask[] = [];
-    for (const { name, payload, options } of batch) {
+    for (const [at, item] of batch.entries()) {
+      checkItem(item, at);
+      const { name, payload, options } = item;
       const prepared = this.#coordinator.front.prepare(name, payload, options);
       tasks.push(prepared instanceof Promise ? await prepared : prepared);
     }
@@ -60,22 +61,43 @@ export class Intake {
     return tickets;
   }
 
-  /** Rejects with the abort's reason, and cancels the task, when `signal` aborts. */
-  async run(name: string, payload: unknown, options: RunOptions | undefined): Promise<Settled> {
-    const { front, gather } = this.#coordinator;
-    if (options === undefined) {
+  /**
+   * Resolves with what `take` makes of the settled task. Rejects with the abort's reason, and cancels the task, when
+   * `signal` aborts.
+   */
+  run<Value>(
+    name: string,
+    payload: unknown,
+    options: RunOptions | undefined,
+    take: (settled: Settled) => Value,
+  ): Promise<Value> {
+    if (options !== undefined) return this.#runWith(name, payload, options, take);
+    try {
+      const { front, gather } = this.#coordinator;
       const prepared = front.prepare(name, payload, undefined);
-      const task = prepared instanceof Promise ? await prepared : prepared;
       this.#coordinator.checkOpen();
-      return gather.run(task);
+      return prepared instanceof Promise
+        ? prepared.then((task) => gather.run(task, take))
+        : gather.run(prepared, take);
+    } catch (error) {
+      return Promise.reject(error);
     }
+  }
+
+  async #runWith<Value>(
+    name: string,
+    payload: unknown,
+    options: RunOptions,
+    take: (settled: Settled) => Value,
+  ): Promise<Value> {
+    const { front, gather } = this.#coordinator;
     const { signal, waitMs, ...own } = validateRunOptions(options, 'options');
     signal?.throwIfAborted();
     const task = await front.prepare(name, payload, own);
     this.#coordinator.checkOpen();
     this.#due(task);
     let id: TaskId | undefined;
-    const settled = gather.run(task, (ticket) => {
+    const settled = gather.run(task, take, (ticket) => {
       id = ticket.id;
     });
     const cancel = (): void => {

@@ -21,7 +21,7 @@ export class Promoter {
 
   start(): void {
     this.#isStopped = false;
-    void this.poll();
+    this.poll().catch(() => {});
   }
 
   stop(): void {
@@ -33,26 +33,6 @@ export class Promoter {
   /** A task becomes due at this instant. */
   due(at: EpochMs): void {
     if (this.#isStopped || at >= this.#dueAt) return;
-    this.#arm(at);
-  }
-
-  /** Promotes what is due, in slices, and arms the timer for the next. */
-  async poll(): Promise<void> {
-    if (this.#isRunning || this.#isStopped) return;
-    this.#isRunning = true;
-    try {
-      while ((await this.#broker.promote(this.#clock.now(), SLICE_TASKS)) >= SLICE_TASKS) {
-        await new Promise(setImmediate);
-      }
-      this.#dueAt = Number.POSITIVE_INFINITY;
-      const next = await this.#broker.nextDueAt();
-      if (!this.#isStopped) this.#arm(next ?? this.#clock.now() + LOOK_AGAIN_MS);
-    } finally {
-      this.#isRunning = false;
-    }
-  }
-
-  #arm(at: EpochMs): void {
     this.#disarm?.();
     this.#dueAt = at;
     const ms = Math.min(Math.max(0, at - this.#clock.now()), LOOK_AGAIN_MS);
@@ -60,5 +40,29 @@ export class Promoter {
       this.#dueAt = Number.POSITIVE_INFINITY;
       this.poll().catch(() => {});
     });
+  }
+
+  /** Promotes what is due, in slices, and arms the timer for the next. */
+  async poll(): Promise<void> {
+    if (this.#isRunning || this.#isStopped) return;
+    this.#isRunning = true;
+    try {
+      for (;;) {
+        const now = this.#clock.now();
+        const promoted = await this.#broker.promote(now, SLICE_TASKS);
+        const next = await this.#broker.nextDueAt();
+        // What is due and cannot be promoted is tried again later.
+        if (this.#isStopped || next === undefined || (promoted === 0 && next <= now)) return;
+        if (next > this.#clock.now()) {
+          this.due(next);
+          return;
+        }
+        if (promoted >= SLICE_TASKS) await new Promise(setImmediate);
+      }
+    } finally {
+      this.#isRunning = false;
+      // Also after an error. A task that was announced meanwhile may have armed an earlier timer.
+      this.due(this.#clock.now() + LOOK_AGAIN_MS);
+    }
   }
 }

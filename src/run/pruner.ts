@@ -27,10 +27,13 @@ export class Pruner {
   }
 
   async poll(): Promise<void> {
-    while (!this.#isStopped && (await this.#broker.prune(this.#clock.now(), SLICE_ROWS)) >= SLICE_ROWS) {
-      await new Promise(setImmediate);
+    try {
+      while (!this.#isStopped && (await this.#broker.prune(this.#clock.now(), SLICE_ROWS)) >= SLICE_ROWS) {
+        await new Promise(setImmediate);
+      }
+    } finally {
+      if (!this.#isStopped) this.#arm();
     }
-    if (!this.#isStopped) this.#arm();
   }
 
   #arm(): void {

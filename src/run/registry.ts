@@ -25,37 +25,49 @@ const EWMA_WEIGHT = 0.2;
 /** What one task costs beside its handler, ms. */
 const OVERHEAD_MS = 0.002;
 
-export class NameEntry {
-  readonly name: string;
-  readonly isHandled: boolean;
-  readonly definition: TaskOptions | undefined;
+/** What holds for tasks of one name in one queue, as far as their enqueue says nothing else. */
+export interface Placement {
   readonly queue: string;
   readonly level: number;
   readonly startAfterCommit: boolean;
   readonly codec: string | undefined;
-  /** Rules of a task that was enqueued without options of its own. */
   readonly rules: ResolvedOptions;
+}
+
+export class NameEntry {
+  readonly name: string;
+  readonly isHandled: boolean;
+  readonly definition: TaskOptions | undefined;
+  /** In the queue that the definition names. */
+  readonly home: Placement;
   readonly hooks: TaskHooks | undefined;
-  readonly #queues: ReadonlyMap<string, QueueRule>;
+  readonly #queueOf: (name: string) => QueueRule;
+  readonly #elsewhere = new Map<string, Placement>();
   #runMs = FIRST_GUESS_MS;
 
   constructor(
     name: string,
     handler: HandlerInfo | undefined,
-    queues: ReadonlyMap<string, QueueRule>,
+    queueOf: (name: string) => QueueRule,
     hooks: TaskHooks | undefined,
   ) {
     this.name = name;
     this.isHandled = handler !== undefined;
     this.definition = handler?.options;
-    this.#queues = queues;
-    this.queue = this.definition?.queue ?? 'default';
-    const defaults = queues.get(this.queue)?.defaults;
-    this.level = levelOf(this.definition?.priority ?? defaults?.priority);
-    this.startAfterCommit = this.definition?.startAfterCommit ?? defaults?.startAfterCommit ?? false;
-    this.codec = this.definition?.codec ?? defaults?.codec;
-    this.rules = resolveOptions(this.definition, defaults);
+    this.#queueOf = queueOf;
+    this.home = this.#place(this.definition?.queue ?? 'default');
     this.hooks = hooks;
+  }
+
+  /** @throws {InvalidNameError} */
+  in(queue: string): Placement {
+    if (queue === this.home.queue) return this.home;
+    let placement = this.#elsewhere.get(queue);
+    if (placement === undefined) {
+      placement = this.#place(queue);
+      this.#elsewhere.set(queue, placement);
+    }
+    return placement;
   }
 
   /** Expected time on a thread, ms. */
@@ -67,10 +79,22 @@ export class NameEntry {
     this.#runMs += (runMs - this.#runMs) * EWMA_WEIGHT;
   }
 
-  /** Rules of a task with options of its own. */
-  rulesWith(own: TaskOptions | undefined): ResolvedOptions {
-    if (own === undefined) return this.rules;
-    return resolveOptions(this.definition, this.#queues.get(own.queue ?? this.queue)?.defaults, own);
+  /** Rules of a task in this queue; `own` is what its enqueue said. */
+  rulesOf(queue: string, own: TaskOptions | undefined): ResolvedOptions {
+    if (own === undefined) return this.in(queue).rules;
+    return resolveOptions(this.definition, this.#queueOf(queue).defaults, own);
+  }
+
+  #place(queue: string): Placement {
+    const { defaults } = this.#queueOf(queue);
+    const { definition } = this;
+    return {
+      queue,
+      level: levelOf(definition?.priority ?? defaults.priority),
+      startAfterCommit: definition?.startAfterCommit ?? defaults.startAfterCommit ?? false,
+      codec: definition?.codec ?? defaults.codec,
+      rules: resolveOptions(definition, defaults),
+    };
   }
 }
 
@@ -103,8 +127,8 @@ export class Registry {
     let entry = this.#entries.get(name);
     if (entry === undefined) {
       checkName('task', name);
-      entry = new NameEntry(name, this.#handlerOf(name), this.#queues, this.#options.hooks.get(name));
-      this.queue(entry.queue);
+      const { hooks } = this.#options;
+      entry = new NameEntry(name, this.#handlerOf(name), (queue) => this.queue(queue), hooks.get(name));
       this.#entries.set(name, entry);
     }
     return entry;

@@ -20,7 +20,7 @@ export class RunningItem implements PoolItem<RunningItem> {
   constructor(claim: Claim, entry: NameEntry) {
     this.claim = claim;
     this.entry = entry;
-    this.rules = entry.rulesWith(claim.options);
+    this.rules = entry.rulesOf(claim.queue, claim.options);
     if (claim.transfer !== undefined)
       this.moved = movedPayload(claim.transfer, claim.attempt >= this.rules.maxAttempts);
     claim.holder = this;
@@ -35,14 +35,17 @@ export class RunningItem implements PoolItem<RunningItem> {
   get attempt(): number {
     return this.claim.attempt;
   }
-  get body(): Uint8Array {
-    return this.claim.body;
+  get bodyBytes(): number {
+    return this.claim.bodyBytes;
   }
   get timeoutMs(): number {
     return this.rules.timeoutMs;
   }
   get killGraceMs(): number {
     return this.rules.killGraceMs;
+  }
+  copyBody(target: Uint8Array, at: number): void {
+    this.claim.copyBody(target, at);
   }
   writeId(target: Uint8Array, at: number): void {
     this.claim.writeId(target, at);
@@ -70,6 +73,7 @@ export interface RunningBatch {
   readonly batch: Batch<RunningItem>;
   readonly items: readonly RunningItem[];
   readonly hold: Hold;
+  /** Of its first item; where threads of a queue are limited, of all. */
   readonly queue: string;
   /** Lowest level among its items. */
   readonly minLevel: number;

@@ -65,12 +65,15 @@ export class Stopping {
     coordinator.stopStarting();
     await this.#grace(graceMs);
     const { lostThreads } = await pool.stop(this.#isHurried ? 0 : killMs);
-    await backend.close();
-    coordinator.idle.release();
-    coordinator.events.close();
-    for (const forget of this.#forget) forget();
-    this.#forget = [];
-    this.#onEnd();
+    coordinator.closing();
+    try {
+      await backend.close();
+    } finally {
+      coordinator.closed();
+      for (const forget of this.#forget) forget();
+      this.#forget = [];
+      this.#onEnd();
+    }
     return { settled: coordinator.settledCount, released: coordinator.releasedCount, lostThreads };
   }
 

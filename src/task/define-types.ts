@@ -1,27 +1,37 @@
 /**
- * What a tasks module means to the compiler: the shapes that `millrace/task` gives to handlers, and the derivation of
- * names, payloads and results from `typeof tasks`. Types, and the two symbols by which a definition is known.
+ * What a tasks module means to the compiler: the shapes that `millrace/task` gives to handlers, and the
+ * derivation of names, payloads and results from `typeof tasks`. Types, and the two symbols by which a
+ * definition is known.
  */
 import type { TaskId } from './task.js';
 import type { TaskOptions } from './task-options.js';
 
-/** What a handler gets as its second argument. Its members may be taken out: `(payload, { log, signal }) => …`. */
+/**
+ * What a handler gets as its second argument. Its members may be taken out: `(payload, { log, signal }) =>
+ * …`.
+ */
 export interface TaskContext<App = unknown, HostServices = Services> {
   readonly taskId: TaskId;
   readonly name: string;
   /** From 1. */
   readonly attempt: number;
-  /** Aborts at the deadline, on cancel and on stop. Needs a turn of the thread's event loop to fire: see `isAborted`. */
+  /**
+   * Aborts at the deadline, on cancel and on stop. Needs a turn of the thread's event loop to fire: see
+   * `isAborted`.
+   */
   readonly signal: AbortSignal;
   /** Whether to stop now; true at once, also inside a busy loop. Costs some nanoseconds. */
   isAborted(): boolean;
   /** What the module's `setup` returned as `app`, one per thread. */
   readonly app: App;
-  /** Objects of the host, called over a port: every function is async here and gets a `ServiceCall` first there. */
+  /**
+   * Objects of the host, called over a port: every function is async here and gets a `ServiceCall` first
+   * there.
+   */
   readonly services: RemoteServices<HostServices>;
   /**
-   * Says how far the task is, with any value that could be a payload. At most ten a second are sent; the last one is
-   * kept with the outcome.
+   * Says how far the task is, with any value that could be a payload. At most ten a second are sent; the last
+   * one is kept with the outcome.
    */
   progress(value: unknown): void;
   /** Keeps a line with the attempt: at most 100 lines of 2 KiB, then only a count of those dropped. */
@@ -29,8 +39,8 @@ export interface TaskContext<App = unknown, HostServices = Services> {
   /** Gives up `list` together with `value`, which is to be the handler's result: large buffers then move. */
   transfer<Value>(value: Value, list: readonly ArrayBuffer[]): Value;
   /**
-   * Puts the task off without using up an attempt: `return context.snooze(5_000)`. It counts also if the `return` is
-   * forgotten; only an error thrown later takes its place.
+   * Puts the task off without using up an attempt: `return context.snooze(5_000)`. It counts also if the
+   * `return` is forgotten; only an error thrown later takes its place.
    * @param ms  Whole milliseconds from 0 to 31,536,000,000 (a year).
    */
   snooze(ms: number): Snooze;
@@ -45,10 +55,11 @@ export interface EnqueueNowOptions {
   readonly [option: string]: unknown;
 }
 
-/** What `context.snooze` returns. */
+/** What `context.snooze` returns; no other value is taken for one. */
 export interface Snooze {
-  readonly snoozeMs: number;
+  readonly [SNOOZE]: number;
 }
+declare const SNOOZE: unique symbol;
 
 export type Services = Readonly<Record<string, unknown>>;
 
@@ -78,7 +89,10 @@ export type Handler<Payload, Result, App = unknown> = (
   context: TaskContext<App>,
 ) => Result | Promise<Result>;
 
-/** Where `task()` keeps what was defined; a global symbol, so that two copies of the package understand each other. */
+/**
+ * Where `task()` keeps what was defined; a global symbol, so that two copies of the package understand each
+ * other.
+ */
 export const TASK: unique symbol = Symbol.for('millrace.task') as never;
 export const SETUP: unique symbol = Symbol.for('millrace.setup') as never;
 
@@ -125,8 +139,9 @@ export interface SchemaIssue {
 }
 
 /**
- * Name to payload and result of every handler that a module exports: `task()` and plain functions, but not classes,
- * `default`, setups, and names that begin with `_`. A pattern `images.*` becomes the key `images.${string}`.
+ * Name to payload and result of every handler that a module exports: `task()` and plain functions, but not
+ * classes, `default`, setups, and names that begin with `_`. A pattern `images.*` becomes the key
+ * `images.${string}`.
  */
 export type TasksOf<Module> = {
   [Export in keyof Module as HandlerName<Module[Export], Export>]: SignatureOf<Module[Export]>;

@@ -49,16 +49,7 @@ export function transition(input: TransitionInput): Settlement {
   const outcome = item.outcome;
   switch (outcome.kind) {
     case 'completed':
-      return {
-        claim,
-        kind: 'completed',
-        result: outcome.result,
-        settledAt: now,
-        expiresAt: now + options.retentionMs.completed,
-        tally: claim.tally,
-        attempt: attemptOf(input, 'completed'),
-        ...kept(input),
-      };
+      return { ...completed(claim, outcome.result, item, options, now), ...kept(input) };
     case 'failed':
       return failed(input, outcome);
     case 'crashed':
@@ -73,6 +64,26 @@ export function transition(input: TransitionInput): Settlement {
     case 'released':
       return payloadLost(input, outcome) ?? { claim, kind: 'released', suspect: outcome.suspect };
   }
+}
+
+/** What follows from an attempt that completed and left nothing but its result; the hot path, with nothing to spread. */
+export function completed(
+  claim: Claim,
+  result: Uint8Array,
+  item: { readonly startedAt: EpochMs; readonly runMs: number },
+  options: ResolvedOptions,
+  now: EpochMs,
+): Settlement {
+  const { startedAt, runMs } = item;
+  return {
+    claim,
+    kind: 'completed',
+    result,
+    settledAt: now,
+    expiresAt: now + options.retentionMs.completed,
+    tally: claim.tally,
+    attempt: { attempt: claim.attempt, startedAt, runMs, outcome: 'completed' },
+  };
 }
 
 /** A settlement for a claimed task that must not start: it is stale, or was cancelled before its start. */

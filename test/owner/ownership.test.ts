@@ -1,108 +1,30 @@
 /**
- * One owner per folder: what a second starter is told, and when it becomes the owner.
+ * One owner per folder: what the owner has, and what a second starter is told.
  *
- * Owners here are real processes (test/fixtures/owner-child.mjs), killed and stopped by real signals. Nothing sleeps:
- * every step waits for a line of output, the exit of a process or the settling of `takeOwnership`.
+ * Owners are real processes, killed and stopped by real signals. Nothing sleeps: every step waits for a line
+ * of output, the exit of a process or the settling of `takeOwnership`.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import readline from 'node:readline';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ManualClock } from '#src/clock.js';
-import { LockedError, StoreCorruptError, StoreUnavailableError } from '#src/errors.js';
-import { type Ownership, takeOwnership } from '#src/owner/ownership.js';
-
-const CHILD = path.resolve(import.meta.dirname, '../fixtures/owner-child.mjs');
-const onLinux = process.platform === 'linux';
-const onUnix = process.platform !== 'win32';
-
-type Reply = Record<string, unknown>;
-
-/** A child process that answers requests one at a time. */
-class Child {
-  readonly process: ChildProcess;
-  readonly #lines: AsyncIterator<string>;
-
-  constructor(...flags: string[]) {
-    this.process = spawn(process.execPath, [CHILD, ...flags], { stdio: ['pipe', 'pipe', 'inherit'] });
-    this.#lines = readline.createInterface({ input: this.process.stdout! })[Symbol.asyncIterator]();
-    children.push(this);
-  }
-
-  get pid(): number {
-    return this.process.pid!;
-  }
-
-  async ask(request: Reply): Promise<Reply> {
-    this.process.stdin!.write(`${JSON.stringify(request)}\n`);
-    return this.next();
-  }
-
-  async next(): Promise<Reply> {
-    return JSON.parse((await this.#lines.next()).value);
-  }
-
-  async kill(): Promise<void> {
-    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
-    const gone = once(this.process, 'exit');
-    this.process.kill('SIGKILL');
-    await gone;
-  }
-}
-
-let root: string;
-let folder: string;
-let children: Child[] = [];
-let ownerships: Ownership[] = [];
-
-async function take(
-  options: Partial<Parameters<typeof takeOwnership>[1]> = {},
-  at = folder,
-): Promise<Ownership> {
-  const ownership = await takeOwnership(at, { ifLocked: 'fail', ...options });
-  ownerships.push(ownership);
-  return ownership;
-}
-
-async function refusal(attempt: Promise<unknown>): Promise<LockedError> {
-  const error = await attempt.then(
-    () => undefined,
-    (reason) => reason,
-  );
-  expect(error).toBeInstanceOf(LockedError);
-  return error as LockedError;
-}
-
-async function childOwner(at = folder): Promise<Child> {
-  const child = new Child();
-  expect(await child.ask({ command: 'take', folder: at })).toMatchObject({ epoch: expect.any(Number) });
-  return child;
-}
-
-const ownersFacts = (at = folder) => {
-  const epochs = fs.readdirSync(at).filter((name) => /^epoch-\d+$/.test(name));
-  const highest = epochs.sort((a, b) => Number(b.slice(6)) - Number(a.slice(6)))[0]!;
-  return JSON.parse(fs.readFileSync(path.join(at, highest), 'utf8'));
-};
-
-beforeEach(() => {
-  root = fs.mkdtempSync(path.join(os.tmpdir(), 'mr-'));
-  folder = path.join(root, 'data');
-});
-
-afterEach(async () => {
-  for (const child of children) await child.kill();
-  for (const ownership of ownerships) await ownership.release();
-  children = [];
-  ownerships = [];
-  fs.chmodSync(root, 0o700);
-  fs.rmSync(root, { recursive: true, force: true });
-});
+import { describe, expect, it } from 'vitest';
+import { StoreCorruptError, StoreUnavailableError } from '#src/errors.js';
+import {
+  CHILD,
+  Child,
+  childOwner,
+  folder,
+  onLinux,
+  onUnix,
+  ownersFacts,
+  refusal,
+  root,
+  take,
+} from './owners.js';
 
 describe('a folder without owner', () => {
   it('is made, private to its user, and owned with epoch 1', async () => {
@@ -113,7 +35,7 @@ describe('a folder without owner', () => {
     expect(fs.statSync(socket).mode & 0o777).toBe(0o600);
   });
 
-  it('says pid, host, since and the start of the process in the epoch file, and nothing else is left behind', async () => {
+  it('names pid, host, since and process start in the epoch file, and leaves no other file', async () => {
     const before = Date.now();
     await take();
     const facts = ownersFacts();
@@ -155,7 +77,7 @@ describe('a folder without owner', () => {
   });
 });
 
-describe('an owned folder', () => {
+describe('an owned folder', { timeout: 30_000 }, () => {
   it('refuses a second process, naming pid, host and since of the first', async () => {
     const owner = await childOwner();
     const error = await refusal(take());
@@ -220,126 +142,6 @@ describe('an owned folder', () => {
     });
     primary.process.stdin!.end();
     await once(primary.process, 'exit');
-  });
-});
-
-describe('taking over', () => {
-  it('succeeds at once when the owner was killed', async () => {
-    const owner = await childOwner();
-    await owner.kill();
-    expect((await take()).epoch).toBe(2);
-    expect(fs.readdirSync(folder).sort()).toEqual(['epoch-2', ownersFacts().socket]);
-  });
-
-  it('comes to who waits within 100 ms of the death of the owner', async () => {
-    const delays: number[] = [];
-    for (let round = 0; round < 5; round++) {
-      const owner = await childOwner();
-      const waiting = take({ ifLocked: 'wait' });
-      await connectionOf(owner);
-      const gone = once(owner.process, 'exit');
-      const killedAt = performance.now();
-      owner.process.kill('SIGKILL');
-      const ownership = await waiting;
-      delays.push(performance.now() - killedAt);
-      await gone;
-      await ownership.release();
-    }
-    console.log(`takeover after SIGKILL: ${delays.map((ms) => ms.toFixed(1)).join(', ')} ms`);
-    expect(Math.max(...delays)).toBeLessThan(100);
-  });
-
-  it('comes to who waits when the owner releases', async () => {
-    const first = await take();
-    const waiting = [take({ ifLocked: 'wait' }), take({ ifLocked: 'wait' })];
-    await first.release();
-    const second = await Promise.race(waiting);
-    expect(second.epoch).toBe(2);
-    await second.release();
-    expect((await Promise.all(waiting)).map(({ epoch }) => epoch).sort()).toEqual([2, 3]);
-  });
-
-  it('outlasts an owner that closes every connection, and does not spin on it', async () => {
-    const owner = await take();
-    let connections = 0;
-    const tenth = new Promise<void>((resolve) => {
-      owner.onConnection((socket) => {
-        socket.destroy();
-        connections += 1;
-        if (connections === 10) resolve();
-      });
-    });
-    const startedAt = performance.now();
-    const waiting = take({ ifLocked: 'wait' });
-    await tenth;
-    expect(performance.now() - startedAt).toBeGreaterThan(100);
-    await owner.release();
-    expect((await waiting).epoch).toBe(2);
-  });
-
-  it('ends with LockedError after waitMs', async () => {
-    await take();
-    const clock = new ManualClock();
-    const armed = new Promise<void>((resolve) => {
-      const { arm } = clock;
-      clock.arm = (...args) => {
-        resolve();
-        return arm.apply(clock, args);
-      };
-    });
-    const waiting = refusal(take({ ifLocked: 'wait', waitMs: 5_000, clock }));
-    await armed;
-    clock.advance(5_000);
-    expect((await waiting).pid).toBe(process.pid);
-    await refusal(take({ ifLocked: 'wait', waitMs: 0 }));
-  });
-
-  it('ends with the reason of the signal', async () => {
-    await take();
-    const controller = new AbortController();
-    const waiting = take({ ifLocked: 'wait', signal: controller.signal });
-    controller.abort(new Error('enough'));
-    await expect(waiting).rejects.toThrow('enough');
-    await expect(take({ ifLocked: 'wait', signal: AbortSignal.abort('at once') })).rejects.toBe('at once');
-  });
-});
-
-describe('a race for a folder', () => {
-  it('whose owner is dead has exactly one winner of two processes, 50 times', async () => {
-    const folders = Array.from({ length: 50 }, (_, index) => path.join(root, `race-${index}`));
-    const dead = new Child();
-    expect((await dead.ask({ command: 'hold', folders })).epochs).toEqual(folders.map(() => 1));
-    await dead.kill();
-    const racers = [new Child(), new Child()];
-    await Promise.all(racers.map((racer) => racer.ask({ command: 'release' })));
-    for (const raced of folders) {
-      const start = { command: 'take', folder: raced, atMs: Date.now() + 8 };
-      const replies = await Promise.all(racers.map((racer) => racer.ask(start)));
-      const winner = replies.find((reply) => reply.epoch === 2);
-      const loser = replies.find((reply) => reply !== winner);
-      expect(winner, JSON.stringify(replies)).toBeDefined();
-      expect(loser).toMatchObject({ code: 'ERR_MILLRACE_LOCKED', pid: winner?.by });
-      expect(fs.readdirSync(raced).sort()).toEqual(['epoch-2', ownersFacts(raced).socket]);
-    }
-  });
-
-  it('that is new has exactly one winner of twenty in one process, and the epochs of waiters never repeat', async () => {
-    const attempts = Array.from({ length: 20 }, () => takeOwnership(folder, { ifLocked: 'fail' }));
-    const won = (await Promise.allSettled(attempts)).filter(({ status }) => status === 'fulfilled');
-    expect(won).toHaveLength(1);
-    ownerships.push((won[0] as PromiseFulfilledResult<Ownership>).value);
-    let owners = 0;
-    const epochs = Array.from({ length: 10 }, async () => {
-      const ownership = await take({ ifLocked: 'wait' });
-      owners += 1;
-      expect(owners).toBe(1);
-      await Promise.resolve();
-      owners -= 1;
-      await ownership.release();
-      return ownership.epoch;
-    });
-    await ownerships[0]!.release();
-    expect(new Set(await Promise.all(epochs)).size).toBe(10);
   });
 });
 
@@ -428,8 +230,3 @@ describe.runIf(onLinux)('a folder with a path of 150 characters and more', () =>
     expect(fs.readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(openBefore);
   });
 });
-
-/** Resolves when the process has the connection of a waiter: a reply shows that its event loop has turned since. */
-async function connectionOf(owner: Child): Promise<void> {
-  await owner.ask({ command: 'release' });
-}

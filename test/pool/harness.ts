@@ -13,6 +13,7 @@ import type {
 } from '#src/pool/pool.js';
 import { createThreadPool, type ThreadPoolOptions } from '#src/pool/thread-pool.js';
 import { decodeValue, encodeValue } from '#src/task/codec.js';
+import { formatId, ID_BYTES } from '#src/task/id.js';
 import { reviveError, type StoredError } from '#src/task/stored-error.js';
 
 /** The compiled fixture `test/fixtures/<name>.ts`. */
@@ -103,7 +104,10 @@ export class TestPool implements PoolListener<Token> {
     await this.until(() => this.progressed.some((each) => each.token === token && each.value === 'begun'));
   }
 
-  event<Kind extends ThreadEvent['kind']>(kind: Kind, count = 1): Promise<Extract<ThreadEvent, { kind: Kind }>> {
+  event<Kind extends ThreadEvent['kind']>(
+    kind: Kind,
+    count = 1,
+  ): Promise<Extract<ThreadEvent, { kind: Kind }>> {
     return this.until(() => {
       const found = this.events.filter((each) => each.kind === kind);
       return found[count - 1] as Extract<ThreadEvent, { kind: Kind }> | undefined;
@@ -112,7 +116,12 @@ export class TestPool implements PoolListener<Token> {
 
   #toItem({ token, name, payload, attempt = 1, timeoutMs = 60_000, ...rest }: TestItem): PoolItem<Token> {
     const { killGraceMs = 50, body = encodeValue(payload).slice(), moved } = rest;
-    const base = { token: token ?? this.#nextToken(), name, attempt, timeoutMs, killGraceMs, body, writeId };
+    const copyBody = (target: Uint8Array, at: number): void => target.set(body, at);
+    const rules = { attempt, timeoutMs, killGraceMs };
+    const base = {
+      ...{ token: token ?? this.#nextToken(), name, ...rules },
+      ...{ bodyBytes: body.length, copyBody, writeId },
+    };
     return moved === undefined ? base : { ...base, moved };
   }
 
@@ -207,6 +216,11 @@ export class Gate {
   }
 }
 
+const ID = Uint8Array.from({ length: ID_BYTES }, (_, index) => index * 7);
+
+/** The id of every item here. */
+export const TASK_ID = formatId(ID);
+
 function writeId(target: Uint8Array, at: number): void {
-  for (let index = 0; index < 16; index++) target[at + index] = index;
+  target.set(ID, at);
 }

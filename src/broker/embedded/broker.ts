@@ -1,10 +1,23 @@
 /**
- * The broker that lives in the process: one implementation of the port over ordered tables. With LMDB tables it is
- * the durable default, with memory tables the reference. This file only wires the verbs to the parts that do them.
+ * The broker that lives in the process: one implementation of the port over ordered tables. With LMDB tables
+ * it is the durable default, with memory tables the reference. This file only wires the verbs to the parts
+ * that do them.
  */
 import { StoppedError } from '../../errors.js';
+import { formatId } from '../../task/id.js';
 import type { NewTask } from '../../task/task.js';
-import type { Backend, Broker, Claim, Head, Hold, Lacks, Pace, Settlement, Verdict } from '../broker.js';
+import type {
+  Backend,
+  Broker,
+  Claim,
+  Enqueued,
+  Head,
+  Hold,
+  Lacks,
+  Pace,
+  Settlement,
+  Verdict,
+} from '../broker.js';
 import type { EmbeddedClaim } from './claim.js';
 import { CommitCycle } from './commit.js';
 import { Core, type CoreOptions } from './core.js';
@@ -16,10 +29,10 @@ import type { LevelQueue } from './lines.js';
 import { refill } from './loading.js';
 import { Pruning } from './pruning.js';
 import { Readying } from './readying.js';
-import { type Note, sealNote } from './record.js';
+import { decodeNote, type Note, sealNote } from './record.js';
+import type { Segment } from './segment.js';
 import { Settling } from './settling.js';
 import { Uniques } from './uniques.js';
-import { formatId } from '../../task/id.js';
 
 /** How long a task that was replaced stays listed as cancelled. */
 const REPLACED_KEPT_MS = 86_400_000;
@@ -33,6 +46,9 @@ export interface EmbeddedOptions extends CoreOptions {
   /** Called last by `close`. */
   readonly onClose?: () => Promise<void>;
 }
+
+/** Assumed of what waits in the store only: enough for full batches. */
+const SPILLED_BACKLOG = 1_024;
 
 const NO_HOLD: Hold = { release() {} };
 
@@ -72,49 +88,52 @@ export class EmbeddedBroker implements Broker {
     const uniques = new Uniques(core, (holder) => this.#replace(holder));
     this.#settling = new Settling(core, uniques, (batch) => this.#intake.addAll(batch));
     this.#readying = new Readying(core, this.#settling);
-    this.finals = new Finals(core, this.#settling, this.#readying);
-    this.#intake = new Intake(core, uniques, options.limits, (id) => this.finals.settled(id));
+    this.finals = new Finals(core, this.#settling, this.#readying, uniques);
+    this.#intake = new Intake(core, uniques, options.limits, this.finals);
     this.#pruning = new Pruning(core);
     this.#hold = options.hold ?? (() => NO_HOLD);
     this.#onClose = options.onClose ?? (() => Promise.resolve());
   }
 
-  enqueue(batch: readonly NewTask[]) {
-    if (this.#closing !== undefined) throw new StoppedError('The backend');
+  enqueue(batch: readonly NewTask[]): Enqueued {
     return this.#intake.enqueue(batch);
   }
 
   claim(accept: (head: Head) => Verdict, max: number): readonly EmbeddedClaim[] {
     const claims: EmbeddedClaim[] = [];
-    const core = this.#core;
+    if (this.#commits.ended !== undefined) return claims;
     const serial = ++this.#claimSerial;
-    const fill = (queue: LevelQueue): void => refill(core, queue);
+    const fill = (queue: LevelQueue): void => refill(this.#core, queue);
     while (claims.length < max) {
-      const queue = core.lines.best(serial, fill);
+      const queue = this.#core.lines.best(serial, fill);
       const segment = queue?.front();
       if (queue === undefined || segment === undefined) break;
-      // Stays in one segment while it lasts: no other line can get better meanwhile.
-      while (claims.length < max) {
-        const index = segment.firstWaiting();
-        if (index < 0) break;
-        const claim = core.newClaim(segment, index);
-        const verdict = accept(claim);
-        if (verdict === 'stop') return claims;
-        if (verdict === 'skip') {
-          queue.skippedIn = serial;
-          break;
-        }
-        if (verdict === 'park') {
-          this.#readying.park(claim);
-          continue;
-        }
-        segment.claim(index);
-        segment.claims[index] = claim;
-        if (segment.resident) core.residentTasks--;
-        claims.push(claim);
-      }
+      const verdict = this.#claimFrom(segment, accept, max, claims);
+      if (verdict === 'stop') break;
+      if (verdict === 'skip') queue.line.skippedIn = serial;
     }
     return claims;
+  }
+
+  /** Stays in one segment while it lasts: no other line can get better meanwhile. */
+  #claimFrom(segment: Segment, accept: (head: Head) => Verdict, max: number, claims: EmbeddedClaim[]) {
+    while (claims.length < max) {
+      const index = segment.firstClaimable();
+      if (index < 0) break;
+      const claim = this.#core.newClaim(segment, index);
+      const verdict = accept(claim);
+      if (verdict === 'take') {
+        segment.claim(index);
+        segment.claims[index] = claim;
+        if (segment.resident) this.#core.residentTasks--;
+        claims.push(claim);
+      } else if (verdict === 'park' && claim.lane !== claim.name) {
+        this.#readying.park(claim);
+      } else {
+        return verdict === 'stop' ? 'stop' : 'skip';
+      }
+    }
+    return 'take';
   }
 
   hold(claims: readonly Claim[]): Hold {
@@ -126,22 +145,28 @@ export class EmbeddedBroker implements Broker {
   }
 
   note(claim: Claim, note: Note): void {
-    const { isOver, key } = claim as EmbeddedClaim;
-    if (isOver || this.#commits.fence !== undefined) return;
-    this.#core.tables.put('note', key, sealNote(note));
-    this.#commits.changed().catch(() => {});
+    const { isOver, key, segment, index } = claim as EmbeddedClaim;
+    if (isOver || this.#commits.ended !== undefined) return;
+    const { tables } = this.#core;
+    const before = segment.noted?.has(index) === true ? decodeNote(tables.get('note', key)) : undefined;
+    const row = sealNote({ ...before, ...note });
+    if (row === undefined) return;
+    segment.noted ??= new Set();
+    segment.noted.add(index);
+    tables.put('note', key, row);
+    this.#commits.changed();
   }
 
   promote(now: number, limit: number): number {
-    return this.#commits.fence === undefined ? this.#readying.promote(now, limit) : 0;
+    return this.#commits.ended === undefined ? this.#readying.promote(now, limit) : 0;
   }
 
   nextDueAt(): number | undefined {
-    return this.#readying.nextDueAt();
+    return this.#commits.ended === undefined ? this.#readying.nextDueAt() : undefined;
   }
 
   prune(now: number, limit: number): number {
-    return this.#commits.fence === undefined ? this.#pruning.prune(now, limit) : 0;
+    return this.#commits.ended === undefined ? this.#pruning.prune(now, limit) : 0;
   }
 
   cancel(id: string, reason: string, now: number, keepMs: number) {
@@ -160,8 +185,13 @@ export class EmbeddedBroker implements Broker {
     return this.finals.settled(id);
   }
 
+  get lostSettlements(): number {
+    return this.#settling.lost;
+  }
+
   backlog(): number {
-    return this.#core.residentTasks;
+    const { residentTasks, lines } = this.#core;
+    return residentTasks + (lines.hasSpilled ? SPILLED_BACKLOG : 0);
   }
 
   onReady(wake: () => void): void {
@@ -176,19 +206,17 @@ export class EmbeddedBroker implements Broker {
     this.#commits.pace = pace;
   }
 
-  /** Settlements refused because their claim had ended before. */
-  get lostSettlements(): number {
-    return this.#settling.lost;
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
   }
 
-  close(): Promise<void> {
-    this.#closing ??= (async () => {
-      await this.#commits.flushed().catch(() => {});
-      this.#core.abandonWaiters(new StoppedError());
-      await this.#core.tables.close();
-      await this.#onClose();
-    })();
-    return this.#closing;
+  async #close(): Promise<void> {
+    const stopped = new StoppedError('The backend');
+    await this.#commits.finish(stopped).catch(() => {});
+    this.#core.waiters.end(stopped, this.#core.segments.values());
+    await this.#core.tables.close();
+    await this.#onClose();
   }
 
   #replace(holder: Uint8Array): void {

@@ -1,8 +1,9 @@
 /** A task in the hands of the dispatcher: a view of its place in a segment, read only where somebody asks. */
-import type { Claim } from '../broker.js';
+
 import { formatId, ID_BYTES } from '../../task/id.js';
 import { FRESH, type Tally, type TransferredPayload } from '../../task/task.js';
 import type { TaskOptions } from '../../task/task-options.js';
+import type { Claim } from '../broker.js';
 import { putU48, taskKey } from './keys.js';
 import { decodeMeta, type TaskMeta, type TaskRecord } from './record.js';
 import type { Segment } from './segment.js';
@@ -79,6 +80,10 @@ export class EmbeddedClaim implements Claim {
   get body(): Uint8Array {
     return this.record === undefined ? this.segment.bodyAt(this.index) : this.record.body;
   }
+  copyBody(target: Uint8Array, at: number): void {
+    if (this.record === undefined) this.segment.copyBody(this.index, target, at);
+    else target.set(this.record.body, at);
+  }
   get createdAt(): number {
     return this.record?.createdAt ?? this.segment.createdAt;
   }
@@ -109,7 +114,13 @@ export class EmbeddedClaim implements Claim {
 }
 
 /** The id of a task that was born in a segment. */
-export function writePlaceId(target: Uint8Array, at: number, store: number, segment: Segment, index: number): void {
+export function writePlaceId(
+  target: Uint8Array,
+  at: number,
+  store: number,
+  segment: Segment,
+  index: number,
+): void {
   const { line, level } = segment.line;
   writeId(target, at, {
     store,

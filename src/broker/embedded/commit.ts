@@ -1,24 +1,23 @@
 /**
- * Group commit: everything that happens while one commit is in flight rides on the next, so that a device flush is
- * shared by as many tasks as came meanwhile. Exactly one commit is in flight; two were slower when measured.
+ * Group commit: everything that happens while one commit is in flight rides on the next, so that a device
+ * flush is shared by as many tasks as came meanwhile. Exactly one commit is in flight; two were slower when
+ * measured.
  *
  * When it starts depends on who waits (`Pace`):
  *   - an acceptance waits, or a thread is idle: at the end of this turn of the event loop;
- *   - the tasks just accepted were handed to idle threads: held for up to 0.3 ms, so that enqueue and result share
- *     one commit instead of two;
- *   - all threads are busy and only results wait: up to 10 ms after the last one, because a commit takes CPU time
- *     from the threads.
+ *   - the tasks just accepted were handed to idle threads: held for up to 0.3 ms, so that enqueue and result
+ *     share one commit instead of two;
+ *   - all threads are busy and only results wait: up to 10 ms after the last one, because a commit takes CPU
+ *     time from the threads.
  */
-import { StoreFencedError } from '../../errors.js';
-import { formatId, ID_BYTES } from '../../task/id.js';
+import { type StoppedError, StoreFencedError } from '../../errors.js';
 import type { Pace, Settled } from '../broker.js';
-import { writePlaceId } from './claim.js';
-import type { Core } from './core.js';
-import { readyKey } from './core.js';
+import { type Core, readyKey } from './core.js';
 import { Expiries } from './expiry.js';
 import { PLAIN_LANE, taskKey, u48 } from './keys.js';
 import { packResults } from './rows.js';
-import { PLACE, type Segment } from './segment.js';
+import { type FreshResult, PLACE, type Segment } from './segment.js';
+import { PlaceSettled } from './tickets.js';
 
 const HOLD_MS = 0.3;
 const RESULT_GAP_MS = 10;
@@ -28,11 +27,14 @@ const KEPT_RESULT_BYTES = 4096;
 /** What one commit will make durable. */
 class Turn {
   acceptances = 0;
+  acceptedBytes = 0;
   changes = 0;
   readonly newSegments: Segment[] = [];
   readonly touched = new Set<Segment>();
   readonly settled: { readonly key: string; readonly settled: Settled }[] = [];
   readonly expiries = new Expiries();
+  /** Keys of records that must be flushed before they start. */
+  readonly held = new Set<string>();
   readonly flushed: Promise<void>;
   resolve!: () => void;
   reject!: (error: Error) => void;
@@ -53,8 +55,8 @@ export class CommitCycle {
   #isScheduled = false;
   #gap: NodeJS.Timeout | undefined;
   #lastCommitAt = 0;
-  #fence: StoreFencedError | undefined;
-  #tellFenced: (error: StoreFencedError) => void = () => {};
+  #ended: StoreFencedError | StoppedError | undefined;
+  #tellFenced: ((error: StoreFencedError) => void) | undefined;
   pace: () => Pace = () => 'idle';
 
   constructor(core: Core) {
@@ -65,22 +67,37 @@ export class CommitCycle {
     return this.#turn;
   }
 
-  /** Tasks whose acceptance is not flushed. */
+  /** Tasks whose acceptance is not flushed, and their bytes. */
   get pendingAcceptances(): number {
     return this.#turn.acceptances + (this.#inFlight?.acceptances ?? 0);
   }
+  get pendingBytes(): number {
+    return this.#turn.acceptedBytes + (this.#inFlight?.acceptedBytes ?? 0);
+  }
 
-  get fence(): StoreFencedError | undefined {
-    return this.#fence;
+  /** Why nothing can be made durable any more. */
+  get ended(): StoreFencedError | StoppedError | undefined {
+    return this.#ended;
   }
 
   onFenced(tell: (error: StoreFencedError) => void): void {
     this.#tellFenced = tell;
+    if (this.#ended instanceof StoreFencedError) tell(this.#ended);
   }
 
-  /** @throws {StoreFencedError} when nothing can be made durable any more. */
+  /** For whoever changes something. @throws {StoreFencedError} {@link StoppedError} */
   check(): void {
-    if (this.#fence !== undefined) throw this.#fence;
+    if (this.#ended !== undefined) throw this.#ended;
+  }
+
+  /** For whoever reads: a fenced store can still be read. @throws {StoppedError} */
+  checkOpen(): void {
+    if (this.#ended !== undefined && !(this.#ended instanceof StoreFencedError)) throw this.#ended;
+  }
+
+  /** Whether the record of this key must not start before what is put now is flushed. */
+  isHeld(key: string): boolean {
+    return this.#turn.held.has(key) || this.#inFlight?.held.has(key) === true;
   }
 
   /** Something was put; it will be flushed when the promise resolves. */
@@ -90,20 +107,34 @@ export class CommitCycle {
     return this.#turn.flushed;
   }
 
-  accepted(count: number): Promise<void> {
+  accepted(count: number, bytes: number): Promise<void> {
     this.#turn.acceptances += count;
+    this.#turn.acceptedBytes += bytes;
     return this.changed();
   }
 
   /** Resolves when all that has been put by now is flushed. */
   flushed(): Promise<void> {
-    if (this.#fence !== undefined) return Promise.reject(this.#fence);
     if (this.#turn.changes > 0) return this.#turn.flushed;
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
     return this.#inFlight?.flushed ?? Promise.resolve();
+  }
+
+  /** Refuses what comes from now on and flushes what came before. Rejects when that fails. */
+  async finish(error: StoppedError): Promise<void> {
+    this.check();
+    this.#ended = error;
+    const inFlight = this.#inFlight?.flushed;
+    const { flushed, changes } = this.#turn;
+    this.#begin();
+    await inFlight;
+    this.#begin();
+    if (changes > 0) await flushed;
   }
 
   #schedule(): void {
     if (this.#inFlight !== undefined || this.#isScheduled || this.#turn.changes === 0) return;
+    if (this.#ended !== undefined) return;
     const pace = this.#core.tables.kind === 'memory' ? 'idle' : this.pace();
     if (this.#turn.acceptances === 0 && pace === 'busy') {
       this.#gap ??= setTimeout(
@@ -131,7 +162,7 @@ export class CommitCycle {
   }
 
   #begin(): void {
-    if (this.#inFlight !== undefined || this.#fence !== undefined) return;
+    if (this.#inFlight !== undefined || this.#ended instanceof StoreFencedError) return;
     const turn = this.#turn;
     if (turn.changes === 0) return;
     this.#turn = new Turn();
@@ -156,6 +187,7 @@ export class CommitCycle {
     const tell: (() => void)[] = [];
     for (const segment of turn.newSegments) {
       segment.sealed = true;
+      if (segment.line.open === segment) segment.line.open = undefined;
       if (segment.left === 0) continue;
       tables.put('ready', readyKey(segment), segment.seal());
       segment.isPut = true;
@@ -172,7 +204,7 @@ export class CommitCycle {
     return tell;
   }
 
-  /** Packs the results of consecutive tasks that are kept equally long into one row each. */
+  /** Packs the results of consecutive tasks that were settled together into one row each. */
   #putResults(turn: Turn, segment: Segment): () => void {
     const { tables } = this.#core;
     const fresh = segment.fresh;
@@ -181,52 +213,41 @@ export class CommitCycle {
       fresh.sort((a, b) => a.index - b.index);
     }
     for (let from = 0; from < fresh.length; ) {
-      const { index, expiresAt, settledAt } = fresh[from]!;
+      const first = fresh[from]!;
       let to = from + 1;
-      while (to < fresh.length && fresh[to]!.index === index + to - from && fresh[to]!.expiresAt === expiresAt) to++;
-      const key = taskKey(segment.number, index);
-      const run = fresh.slice(from, to).map((entry) => entry.result);
-      tables.put('done', key, packResults(run, settledAt, { prefix: segment.line.prefix, createdAt: segment.createdAt }));
-      turn.expiries.add(expiresAt, 'done', key);
+      while (to < fresh.length && isNext(fresh[to]!, first, to - from)) to++;
+      const key = taskKey(segment.number, first.index);
+      const run = fresh.slice(from, to);
+      const home = { prefix: segment.line.prefix, createdAt: segment.createdAt };
+      tables.put('done', key, packResults(run, first.settledAt, home));
+      turn.expiries.add(first.expiresAt, 'done', key);
       from = to;
     }
     return () => this.#tellOutcomes(segment, fresh);
   }
 
   #endSegment(segment: Segment): void {
-    const { tables, segments } = this.#core;
-    segments.delete(segment.number);
+    const { tables } = this.#core;
+    this.#core.forget(segment);
     if (!segment.isPut) return;
     segment.isPut = false;
     tables.delete('ready', readyKey(segment));
     if (segment.line.line.lane !== PLAIN_LANE) tables.delete('place', u48(segment.number));
   }
 
-  #tellOutcomes(segment: Segment, fresh: Segment['fresh']): void {
-    const bytes = new Uint8Array(ID_BYTES);
+  #tellOutcomes(segment: Segment, fresh: readonly FreshResult[]): void {
+    const { waiters, storeNumber } = this.#core;
+    const isWatched = waiters.isWatched;
+    if (!isWatched && !segment.hasTickets && segment.waiters === undefined) return;
     for (const { index, result } of fresh) {
-      const waiting = segment.waiters?.[index];
-      const watched = this.#core.watchers.size > 0;
-      if (waiting === undefined && !watched && result.result.length > KEPT_RESULT_BYTES) {
-        segment.places[index] = PLACE.gone;
-        continue;
-      }
-      const settled: Settled = {
-        get id() {
-          writePlaceId(bytes, 0, storeNumber, segment, index);
-          return formatId(bytes);
-        },
-        state: 'completed',
-        result: result.result,
-      };
-      const { storeNumber } = this.#core;
-      segment.outcomes ??= [];
-      segment.outcomes[index] = settled;
-      if (waiting !== undefined) {
-        segment.waiters![index] = undefined;
-        for (const resolve of waiting) resolve(settled);
-      }
-      if (watched) this.#core.announce(taskKey(segment.number, index), settled);
+      const isAwaited = isWatched || segment.waiters?.[index] !== undefined;
+      const isKept = segment.hasTickets && result.length <= KEPT_RESULT_BYTES;
+      if (!isKept) segment.places[index] = PLACE.gone;
+      if (!isAwaited && !isKept) continue;
+      const settled = new PlaceSettled(storeNumber, segment, index, result);
+      if (isKept) segment.keepOutcome(index, settled);
+      waiters.tellPlace(segment, index, settled);
+      if (isWatched) waiters.tellKey(taskKey(segment.number, index), settled);
     }
   }
 
@@ -238,15 +259,11 @@ export class CommitCycle {
     let mayClaim = false;
     for (const segment of turn.newSegments) {
       segment.isFlushed = true;
-      if (segment.afterCommit) mayClaim = true;
-      if (segment.resident) continue;
-      segment.line.unflushed--;
-      for (let index = 0; index < (segment.waiters?.length ?? 0); index++) core.moveWaiters(segment, index);
-      core.segments.delete(segment.number);
-      mayClaim = true;
+      if (!segment.resident) core.evict(segment);
+      if (!segment.resident || segment.heldFrom < segment.count) mayClaim = true;
     }
     for (const tell of finish) tell();
-    for (const { key, settled } of turn.settled) core.announce(key, settled);
+    for (const { key, settled } of turn.settled) core.waiters.tellKey(key, settled);
     turn.resolve();
     if (mayClaim) core.wake();
     this.#schedule();
@@ -254,12 +271,20 @@ export class CommitCycle {
 
   #fail(cause: unknown): void {
     const why = cause instanceof Error ? cause.message : String(cause);
-    const error = new StoreFencedError(`a commit failed (${why})`, { cause });
-    this.#fence = error;
-    this.#inFlight?.reject(error);
+    const isFence = cause instanceof StoreFencedError;
+    const error = isFence ? cause : new StoreFencedError(`a commit failed (${why})`, { cause });
+    const inFlight = this.#inFlight;
     this.#inFlight = undefined;
+    this.#ended = error;
+    inFlight?.reject(error);
     this.#turn.reject(error);
-    this.#core.abandonWaiters(error);
-    this.#tellFenced(error);
+    this.#core.waiters.end(error, [...this.#core.segments.values(), ...(inFlight?.touched ?? [])]);
+    this.#tellFenced?.(error);
   }
+}
+
+/** Whether a result belongs into the same row as the first one, `distance` places before. */
+function isNext(entry: FreshResult, first: FreshResult, distance: number): boolean {
+  const { index, expiresAt, settledAt } = entry;
+  return index === first.index + distance && expiresAt === first.expiresAt && settledAt === first.settledAt;
 }

@@ -2,7 +2,9 @@
 import { readU16, u16 } from './keys.js';
 import type { Tables } from './tables.js';
 
-/** Order of the stored numbers; append only. `running` tasks count as `ready` here: running is never stored. */
+/**
+ * Order of the stored numbers; append only. `running` tasks count as `ready` here: running is never stored.
+ */
 export const COUNTED = [
   'scheduled',
   'retrying',
@@ -30,7 +32,8 @@ export class Counters {
     for (const [key, value] of tables.range('count', { start: '', end: '\u0100', limit: 65_536 })) {
       const counts = new Float64Array(COUNTED.length);
       const row = Buffer.from(value);
-      for (let at = 0; at < Math.min(counts.length, row.length / 8); at++) counts[at] = row.readDoubleBE(at * 8);
+      for (let at = 0; at < Math.min(counts.length, row.length / 8); at++)
+        counts[at] = row.readDoubleBE(at * 8);
       this.#counts[readU16(key, 0)] = counts;
     }
   }

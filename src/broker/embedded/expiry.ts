@@ -1,13 +1,14 @@
 /**
- * What may be pruned when. One row per commit and instant lists the keys that expire then, so that pruning reads the
- * earliest rows and deletes what they name: it never scans what is kept.
+ * What may be pruned when. One row per commit and instant lists the keys that expire then, so that pruning
+ * reads the earliest rows and deletes what they name: it never scans what is kept.
  */
 import { readU16, readU48, u16, u48 } from './keys.js';
 import type { Tables } from './tables.js';
 
 /** Instants are rounded up to this, so that one commit's tasks share rows. */
 const GRAIN_MS = 1_000;
-const KINDS = ['done', 'task', 'unique'] as const;
+/** The index is stored: append only. */
+const KINDS = ['done', 'task', 'unique', 'fact'] as const;
 const ENTRY_HEADER = 3;
 
 export interface ExpiryEntry {
@@ -31,7 +32,12 @@ export class Expiries {
   put(tables: Tables): void {
     for (const [instant, keys] of this.#byInstant) {
       const prefix = u48(instant);
-      const [last] = tables.range('expiry', { start: prefix, end: u48(instant + 1), limit: 1, reverse: true });
+      const [last] = tables.range('expiry', {
+        start: prefix,
+        end: u48(instant + 1),
+        limit: 1,
+        reverse: true,
+      });
       const serial = last === undefined ? 0 : readU48(last[0], 6) + 1;
       tables.put('expiry', prefix + u48(serial), Buffer.from(keys.join(''), 'latin1'));
     }

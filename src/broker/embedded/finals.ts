@@ -1,18 +1,21 @@
 /** Finding one task by its id, and what may be done to it from outside: wait, cancel, redrive, delete. */
-import { ResultExpiredError, UnknownTaskError, WrongStateError } from '../../errors.js';
-import { parseId } from '../../task/id.js';
-import { FRESH, type FinalState } from '../../task/task.js';
+import { DuplicateTaskError, ResultExpiredError, UnknownTaskError, WrongStateError } from '../../errors.js';
+import { formatId, parseId } from '../../task/id.js';
+import { type FinalState, FRESH } from '../../task/task.js';
 import type { CancelAnswer, Settled } from '../broker.js';
 import { FLAG_LANE, FLAG_RECORD, type IdParts, readId } from './claim.js';
 import { type Core, finalKey } from './core.js';
-import { waitOn } from './intake.js';
-import { PLAIN_LANE, levelPrefix, taskKey, u48 } from './keys.js';
+import { findResult } from './done-rows.js';
+import { levelPrefix, PLAIN_LANE, taskKey, u48 } from './keys.js';
 import { readSegment } from './loading.js';
+import { isInGap } from './numbering.js';
 import type { Readying } from './readying.js';
-import { laterKey, sealRecord, settledOf, type TaskRecord } from './record.js';
-import { HEADER_BYTES, ROW, readHeader, RESULT, sealRow, type UnpackedResult, unpackResult } from './rows.js';
+import { isFinalRecord, laterKey, sealRecord, settledOf, type TaskRecord } from './record.js';
+import { ROW, readHeader, type UnpackedResult, withoutResult } from './rows.js';
 import { PLACE, type Segment } from './segment.js';
 import type { Settling } from './settling.js';
+import type { Waiter } from './waiters.js';
+import type { Uniques } from './uniques.js';
 
 /** Where a task is found; exactly one of these holds for every accepted task. */
 export type Location =
@@ -24,55 +27,86 @@ export class Finals {
   readonly #core: Core;
   readonly #settling: Settling;
   readonly #readying: Readying;
+  readonly #uniques: Uniques;
 
-  constructor(core: Core, settling: Settling, readying: Readying) {
+  constructor(core: Core, settling: Settling, readying: Readying, uniques: Uniques) {
     this.#core = core;
     this.#settling = settling;
     this.#readying = readying;
+    this.#uniques = uniques;
   }
 
   /** @throws {UnknownTaskError} {@link ResultExpiredError} */
   locate(id: string): Location {
+    const { storeNumber, nextSegment, tables } = this.#core;
     const bytes = parseId(id);
     const parts = bytes === undefined ? undefined : readId(bytes);
-    if (parts === undefined || parts.store !== this.#core.storeNumber || parts.segment >= this.#core.nextSegment) {
+    if (parts === undefined || parts.store !== storeNumber || parts.segment >= nextSegment) {
       throw new UnknownTaskError(id);
     }
     const found = this.#find(parts);
-    if (found === undefined || (found.kind === 'record' && found.record.isDeleted)) throw new ResultExpiredError(id);
+    if (found === undefined && isInGap(tables, parts.segment)) throw new UnknownTaskError(id);
+    if (found === undefined || (found.kind === 'record' && found.record.isDeleted))
+      throw new ResultExpiredError(id);
     if (found.kind === 'done' && found.result.isDeleted) throw new ResultExpiredError(id);
     return found;
   }
 
   async settled(id: string): Promise<Settled> {
-    const { commits, watchers } = this.#core;
+    const { commits, waiters } = this.#core;
+    commits.checkOpen();
     const found = this.locate(id);
     if (found.kind === 'done') {
       await commits.flushed();
       return { id, state: 'completed', result: new Uint8Array(found.result.result) };
     }
-    if (found.kind === 'record' && isFinalRecord(found.record)) {
+    if (found.kind === 'record') {
+      if (!isFinalRecord(found.record)) return waiters.onKey(keyOf(found.record));
       await commits.flushed();
       return settledOf(found.record);
     }
-    commits.check();
-    if (found.kind === 'place' && found.isLoaded) {
-      const outcome = found.segment.outcomes?.[found.index];
-      return outcome ?? (await waitOn(found.segment, found.index));
+    if (found.isLoaded) return waiters.onPlace(found.segment, found.index);
+    return waiters.onKey(taskKey(found.segment.number, found.index));
+  }
+
+  /**
+   * As {@link settled}, for a task that this process placed: cheap also when its segment has been spilled.
+   */
+  settledAt(segment: Segment, index: number): Promise<Settled> {
+    const { commits, waiters, tables, where } = this.#core;
+    const outcome = segment.outcomes?.[index];
+    if (outcome !== undefined) return Promise.resolve(outcome);
+    const isGone = segment.places[index] === PLACE.gone;
+    if (!isGone && (segment.resident || !segment.isFlushed)) return waiters.onPlace(segment, index);
+    const key = taskKey(segment.number, index);
+    const isWaiting = !isGone && commits.ended === undefined && !this.#core.segments.has(segment.number);
+    if (
+      isWaiting &&
+      !tables.has('task', key) &&
+      findResult(tables, where, segment.number, index) === undefined
+    ) {
+      if (tables.has('ready', segment.line.prefix + u48(segment.number))) return waiters.onKey(key);
     }
-    const key = found.kind === 'place' ? taskKey(found.segment.number, found.index) : keyOf(found.record);
-    return new Promise((resolve, reject) => {
-      const tell = (settled: Settled | Error): void => (settled instanceof Error ? reject(settled) : resolve(settled));
-      const waiting = watchers.get(key);
-      if (waiting === undefined) watchers.set(key, [tell]);
-      else waiting.push(tell);
-    });
+    return this.settled(this.#core.newClaim(segment, index).id);
+  }
+
+  /** As {@link settledAt}, without a promise where the segment will know. */
+  tellAt(segment: Segment, index: number, tell: Waiter): void {
+    const { waiters } = this.#core;
+    const willKnow = segment.places[index] !== PLACE.gone && (segment.resident || !segment.isFlushed);
+    if (willKnow && segment.outcomes?.[index] === undefined && waiters.ended === undefined) {
+      waiters.tellAt(segment, index, tell);
+    } else {
+      const told = (settled: Settled | Error): void => tell.told(settled);
+      this.settledAt(segment, index).then(told, told);
+    }
   }
 
   async cancel(id: string, reason: string, now: number, keepMs: number): Promise<CancelAnswer> {
-    this.#core.commits.check();
+    const { commits } = this.#core;
+    commits.check();
     const answer = this.cancelNow(this.locate(id), reason, now, keepMs);
-    if (answer.kind === 'cancelled') await this.#core.commits.changed();
+    if (answer.kind === 'cancelled') await commits.changed();
     return answer;
   }
 
@@ -90,7 +124,9 @@ export class Finals {
       this.#core.tables.delete('later', laterKey(record));
       this.#readying.uncountScheduled(record);
     } else {
-      this.#core.counters.add(this.#core.queueNames.number(record.queue), 'ready', -1);
+      const queue = this.#core.queueNames.number(record.queue);
+      this.#core.counters.add(queue, 'ready', -1);
+      if (record.lane !== '') this.#core.counters.add(queue, 'unhandled', -1);
     }
     record.reason = reason;
     this.#settling.putFinal(record, 'cancelled', now, now + keepMs);
@@ -113,8 +149,13 @@ export class Finals {
     const found = this.locate(id);
     const record = found.kind === 'record' ? found.record : undefined;
     if (record === undefined || (record.state !== 'dead' && record.state !== 'cancelled')) {
-      throw new WrongStateError(id, record?.state ?? (found.kind === 'done' ? 'completed' : 'ready'), 'redriven');
+      throw new WrongStateError(
+        id,
+        record?.state ?? (found.kind === 'done' ? 'completed' : 'ready'),
+        'redriven',
+      );
     }
+    this.#takeUnique(record);
     const queue = queueNames.number(record.queue);
     tables.delete('final', finalKey(record.state, queue, record.settledAt, keyOf(record)));
     counters.add(queue, record.state, -1);
@@ -126,38 +167,46 @@ export class Finals {
     await commits.changed();
   }
 
+  /** A task that goes round again holds its unique key again. */
+  #takeUnique({ name, meta: { unique }, idBytes }: TaskRecord): void {
+    if (unique === undefined) return;
+    const holder = this.#uniques.holder(name, unique.key);
+    if (holder !== undefined && Buffer.compare(holder, idBytes) !== 0) {
+      throw new DuplicateTaskError(unique.key, formatId(holder));
+    }
+    if (holder === undefined) this.#uniques.take(name, unique, idBytes, this.#core.now());
+  }
+
   async delete(id: string): Promise<void> {
-    const { commits, tables, counters, queueNames } = this.#core;
+    const { commits, tables, counters } = this.#core;
     commits.check();
     const found = this.locate(id);
     if (found.kind === 'done') {
-      this.#deleteResult(found);
+      const header = readHeader(tables.get('done', found.rowKey)!, this.#core.where, ROW.results);
+      tables.put('done', found.rowKey, withoutResult(header, found.result));
+      counters.add(found.id.queue, 'completed', -1);
     } else {
-      if (found.kind === 'place' || !isFinalRecord(found.record)) throw new WrongStateError(id, 'not final', 'deleted');
-      const { record } = found;
-      const queue = queueNames.number(record.queue);
-      tables.delete('final', finalKey(record.state as FinalState, queue, record.settledAt, keyOf(record)));
-      counters.add(queue, record.state as FinalState, -1);
-      record.isDeleted = true;
-      record.body = new Uint8Array(0);
-      record.result = undefined;
-      record.expiresAt = this.#core.now();
-      tables.put('task', keyOf(record), sealRecord(record));
-      commits.turn.expiries.add(record.expiresAt, 'task', keyOf(record));
+      if (found.kind === 'place' || !isFinalRecord(found.record))
+        throw new WrongStateError(id, 'not final', 'deleted');
+      this.#deleteRecord(found.record);
     }
     await commits.changed();
   }
 
-  /** A done row belongs to several tasks: marks one result as deleted and empties nothing else. */
-  #deleteResult(found: Extract<Location, { kind: 'done' }>): void {
-    const { tables, counters } = this.#core;
-    const row = Buffer.from(tables.get('done', found.rowKey)!);
-    row[found.result.statusAt] = RESULT.deleted;
-    const { count, instant } = { count: row.readUInt16BE(2), instant: found.result.settledAt };
-    const sealed = sealRow(ROW.results, row.subarray(HEADER_BYTES), instant);
-    sealed.writeUInt16BE(count, 2);
-    tables.put('done', found.rowKey, sealed);
-    counters.add(found.id.queue, 'completed', -1);
+  /** The record itself stays for its home segment, emptied, until it is pruned. */
+  #deleteRecord(record: TaskRecord): void {
+    const { commits, tables, counters, queueNames } = this.#core;
+    const queue = queueNames.number(record.queue);
+    tables.delete('final', finalKey(record.state as FinalState, queue, record.settledAt, keyOf(record)));
+    counters.add(queue, record.state as FinalState, -1);
+    record.isDeleted = true;
+    record.body = new Uint8Array(0);
+    record.result = undefined;
+    record.progress = undefined;
+    record.logs = record.attempts = [];
+    record.expiresAt = this.#core.now();
+    tables.put('task', keyOf(record), sealRecord(record));
+    commits.turn.expiries.add(record.expiresAt, 'task', keyOf(record));
   }
 
   #find(id: IdParts): Location | undefined {
@@ -165,8 +214,8 @@ export class Finals {
     const key = taskKey(id.segment, id.index);
     if ((id.flags & FLAG_RECORD) === 0) {
       const segment = core.segments.get(id.segment);
-      const place = segment?.places[id.index];
-      if (segment !== undefined && place !== undefined && place !== PLACE.gone) {
+      const place = segment?.isRefs === false ? segment.places[id.index] : undefined;
+      if (segment !== undefined && place !== undefined && isStillIn(segment, id.index, place)) {
         return { kind: 'place', segment, index: id.index, isLoaded: segment.resident };
       }
     }
@@ -175,45 +224,39 @@ export class Finals {
       const at = core.refPlaces.get(key);
       return { kind: 'record', record: at?.segment.records[at.index] ?? record };
     }
-    return this.#findDone(id, key) ?? this.#findStored(id);
+    return this.#findDone(id) ?? this.#findStored(id);
   }
 
-  #findDone(id: IdParts, key: string): Location | undefined {
-    const { tables, where } = this.#core;
-    const range = { start: taskKey(id.segment, 0), end: `${key}\0`, limit: 1, reverse: true };
-    const [row] = tables.range('done', range);
-    if (row === undefined) return undefined;
-    const first = (row[0].charCodeAt(6) << 8) | row[0].charCodeAt(7);
-    const result = unpackResult(readHeader(row[1], where, ROW.results), id.index - first);
-    return result === undefined ? undefined : { kind: 'done', result, rowKey: row[0], id };
+  #findDone(id: IdParts): Location | undefined {
+    const found = findResult(this.#core.tables, this.#core.where, id.segment, id.index);
+    return found === undefined ? undefined : { kind: 'done', ...found, id };
   }
 
   /** A task that waits in a segment which is only in the store. */
   #findStored(id: IdParts): Location | undefined {
-    const { tables, lines, queueNames } = this.#core;
+    const { tables } = this.#core;
     let lane = PLAIN_LANE;
-    let laneName = '';
     if ((id.flags & FLAG_LANE) !== 0) {
       const stored = tables.get('place', u48(id.segment));
       if (stored === undefined) return undefined;
       lane = Buffer.from(stored).toString('latin1');
-      laneName = Buffer.from(tables.get('lane', lane) ?? []).toString('utf8');
     }
-    const row = tables.get('ready', levelPrefix(id.queue, lane, id.level) + u48(id.segment));
+    const prefix = levelPrefix(id.queue, lane, id.level);
+    const row = tables.get('ready', prefix + u48(id.segment));
     if (row === undefined) return undefined;
-    const line = this.#core.line(queueNames.name(id.queue), laneName);
-    const segment = readSegment(this.#core, lines.at(line, id.level), id.segment, row);
-    if (segment?.places[id.index] !== PLACE.waiting) return undefined;
-    segment.resident = false;
+    const segment = readSegment(this.#core, this.#core.levelQueue(prefix), id.segment, row, 'look');
+    if (segment === undefined || segment.isRefs || segment.places[id.index] !== PLACE.waiting)
+      return undefined;
     return { kind: 'place', segment, index: id.index, isLoaded: false };
   }
 }
 
-export function isFinalRecord(record: TaskRecord): boolean {
-  return record.state === 'completed' || record.state === 'dead' || record.state === 'cancelled';
+/** Waiting or claimed there, or settled so freshly that there is no row of it yet. */
+function isStillIn(segment: Segment, index: number, place: number): boolean {
+  if (place === PLACE.settled) return segment.fresh.some((entry) => entry.index === index);
+  return place !== PLACE.gone;
 }
 
-export function keyOf(record: { readonly segment: number; readonly index: number }): string {
+function keyOf(record: { readonly segment: number; readonly index: number }): string {
   return taskKey(record.segment, record.index);
 }
-

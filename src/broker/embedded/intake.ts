@@ -2,87 +2,129 @@
 import { DuplicateTaskError, InvalidArgumentError, QueueFullError } from '../../errors.js';
 import { formatId, ID_BYTES } from '../../task/id.js';
 import type { NewTask } from '../../task/task.js';
-import type { Enqueued, Settled, Ticket } from '../broker.js';
+import type { Enqueued, Ticket } from '../broker.js';
 import { FLAG_RECORD, writeId, writePlaceId } from './claim.js';
 import type { Core } from './core.js';
+import type { Finals } from './finals.js';
 import { taskKey } from './keys.js';
-import { blankRecord, EMPTY, encodeMeta, laterKey, sealRecord, type TaskMeta, type TaskRecord } from './record.js';
-import { PLACE, type Segment, type Waiter } from './segment.js';
+import {
+  blankRecord,
+  EMPTY,
+  encodeMeta,
+  laterKey,
+  sealRecord,
+  type TaskMeta,
+  type TaskRecord,
+} from './record.js';
+import { TASK_HEADER_BYTES } from './rows.js';
+import { IdTicket, PlaceTicket } from './tickets.js';
 import type { Uniques } from './uniques.js';
 
 /** Tasks of one batch are one commit; larger ones are refused. */
 export const MAX_BATCH_TASKS = 20_000;
 export const MAX_BATCH_BYTES = 64 * 1024 * 1024;
+/** What a task's own options and keys may take, encoded: their length has two bytes. */
+const MAX_META_BYTES = 65_535;
 const BIRTHS_PER_SEGMENT = 65_535;
 
 export interface IntakeLimits {
   readonly maxPendingEnqueues: number;
   readonly maxPendingBytes: number;
+  /** Asked last before tasks are placed; throws when the store has no room for them. */
+  readonly checkSpace?: (tasks: number, bytes: number) => void;
 }
+
+type Metas = readonly (Uint8Array | undefined)[] | undefined;
 
 export class Intake {
   readonly #core: Core;
   readonly #uniques: Uniques;
   readonly #limits: IntakeLimits;
-  readonly #byId: (id: string) => Promise<Settled>;
-  #pendingBytes = 0;
+  readonly #finals: Finals;
   /** Number that ids of tasks born as records share, and the next index in it. */
   #births = { segment: 0, next: BIRTHS_PER_SEGMENT };
 
-  constructor(core: Core, uniques: Uniques, limits: IntakeLimits, byId: (id: string) => Promise<Settled>) {
+  constructor(core: Core, uniques: Uniques, limits: IntakeLimits, finals: Finals) {
     this.#core = core;
     this.#uniques = uniques;
     this.#limits = limits;
-    this.#byId = byId;
+    this.#finals = finals;
   }
 
   enqueue(batch: readonly NewTask[]): Enqueued {
     const { commits } = this.#core;
     commits.check();
     const bytes = this.#checkBounds(batch);
-    this.#checkUnique(batch);
-    const now = this.#core.now();
-    const tickets: Ticket[] = [];
-    for (let at = 0; at < batch.length; at++) tickets.push(this.#add(batch[at]!, now));
-    this.#pendingBytes += bytes;
-    const accepted = commits.accepted(batch.length);
-    const release = (): void => {
-      this.#pendingBytes -= bytes;
-    };
-    accepted.then(release, release);
+    const metas = this.#check(batch);
+    const tickets = this.#place(batch, metas);
+    const accepted = commits.accepted(batch.length, bytes);
     this.#core.wake();
     return { tickets, accepted };
   }
 
   /** Places tasks that a handler enqueued into the running turn, without asking for bounds. */
   addAll(batch: readonly NewTask[]): void {
+    this.#place(batch, this.#metas(batch));
+  }
+
+  #place(batch: readonly NewTask[], metas: Metas): Ticket[] {
     const now = this.#core.now();
-    for (const task of batch) this.#add(task, now);
+    const tickets: Ticket[] = [];
+    for (let at = 0; at < batch.length; at++) tickets.push(this.#add(batch[at]!, metas?.[at], now));
+    return tickets;
   }
 
   #checkBounds(batch: readonly NewTask[]): number {
     let bytes = 0;
     for (let at = 0; at < batch.length; at++) bytes += batch[at]!.body.length;
     if (batch.length > MAX_BATCH_TASKS || (bytes > MAX_BATCH_BYTES && batch.length > 1)) {
-      throw new InvalidArgumentError('batch', `at most ${MAX_BATCH_TASKS} tasks and ${MAX_BATCH_BYTES} bytes`);
+      throw new InvalidArgumentError(
+        'batch',
+        `at most ${MAX_BATCH_TASKS} tasks and ${MAX_BATCH_BYTES} bytes`,
+      );
     }
-    const pending = this.#core.commits.pendingAcceptances + batch.length;
+    const { pendingAcceptances, pendingBytes } = this.#core.commits;
+    const pending = pendingAcceptances + batch.length;
     if (pending > this.#limits.maxPendingEnqueues) {
       throw new QueueFullError('Tasks that wait for their flush', pending, this.#limits.maxPendingEnqueues);
     }
-    if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > this.#limits.maxPendingBytes) {
+    if (pendingBytes > 0 && pendingBytes + bytes > this.#limits.maxPendingBytes) {
       const limit = this.#limits.maxPendingBytes;
-      throw new QueueFullError('Bytes that wait for their flush', this.#pendingBytes + bytes, limit);
+      throw new QueueFullError('Bytes that wait for their flush', pendingBytes + bytes, limit);
     }
+    this.#limits.checkSpace?.(batch.length, bytes);
     return bytes;
   }
 
-  /** Refuses the whole batch before anything is placed. */
+  /** Refuses the whole batch before anything is placed. @returns what is stored beside the bodies. */
+  #check(batch: readonly NewTask[]): Metas {
+    const { taskNames, queueNames } = this.#core;
+    if (!taskNames.hasRoomFor(batch.length)) taskNames.check(batch.map((task) => task.name));
+    if (!queueNames.hasRoomFor(batch.length)) queueNames.check(batch.map((task) => task.queue));
+    const metas = this.#metas(batch);
+    if (metas !== undefined) this.#checkUnique(batch);
+    return metas;
+  }
+
+  #metas(batch: readonly NewTask[]): Metas {
+    let metas: (Uint8Array | undefined)[] | undefined;
+    for (let at = 0; at < batch.length; at++) {
+      const meta = metaOf(batch[at]!);
+      if (meta === undefined) continue;
+      const bytes = encodeMeta(meta);
+      if (bytes.length > MAX_META_BYTES) {
+        throw new InvalidArgumentError(`batch[${at}]`, `at most ${MAX_META_BYTES} bytes beside its payload`);
+      }
+      metas ??= [];
+      metas[at] = bytes;
+    }
+    return metas;
+  }
+
   #checkUnique(batch: readonly NewTask[]): void {
-    let seen: Set<string> | undefined;
+    const seen = new Set<string>();
     for (const task of batch) {
       if (task.unique === undefined) continue;
-      seen ??= new Set();
       const name = `${task.name}\0${task.unique.key}`;
       if (task.unique.onConflict === 'reject') {
         const holder = this.#uniques.holder(task.name, task.unique.key);
@@ -93,37 +135,30 @@ export class Intake {
     }
   }
 
-  #add(task: NewTask, now: number): Ticket {
+  #add(task: NewTask, meta: Uint8Array | undefined, now: number): Ticket {
     if (task.unique !== undefined) {
       const holder = this.#uniques.holder(task.name, task.unique.key);
       if (holder !== undefined) {
-        if (task.unique.onConflict !== 'replace') return new IdTicket(formatId(holder), false, this.#byId);
+        if (task.unique.onConflict !== 'replace') return new IdTicket(formatId(holder), false, this.#finals);
         this.#uniques.replace(holder);
       }
     }
-    return task.runAt !== undefined && task.runAt > now ? this.#addRecord(task, now) : this.#addPlace(task, now);
+    if (task.runAt !== undefined && task.runAt > now) return this.#addRecord(task, now);
+    return this.#addPlace(task, meta, now);
   }
 
-  #addPlace(task: NewTask, now: number): Ticket {
+  #addPlace(task: NewTask, meta: Uint8Array | undefined, now: number): Ticket {
     const core = this.#core;
     const line = core.line(task.queue, task.unhandled === true ? task.name : '');
     const queue = core.lines.at(line, task.level);
-    const afterCommit = task.startAfterCommit === true;
-    let segment = afterCommit ? queue.openAfterCommit : queue.openTasks;
-    const meta = metaOf(task);
-    const metaBytes = meta === undefined ? undefined : encodeMeta(meta);
-    if (segment === undefined || !segment.hasRoomFor(task.body.length + (metaBytes?.length ?? 0))) {
-      if (segment !== undefined) segment.sealed = true;
-      segment = core.newSegment(queue, now, 'tasks', afterCommit);
-      core.commits.turn.newSegments.push(segment);
-      if (afterCommit) queue.openAfterCommit = segment;
-      else queue.openTasks = segment;
-    } else if (segment.resident && segment.waiting === 0) {
-      queue.insert(segment);
-      core.lines.wake(queue);
+    const bytes = TASK_HEADER_BYTES + task.body.length + (meta?.length ?? 0);
+    let segment = queue.open;
+    if (segment === undefined || segment.isRefs || !segment.hasRoomFor(bytes)) {
+      segment = core.openSegment(queue, now, 'tasks');
     }
-    const index = segment.addTask(core.taskNames.number(task.name), task.body, metaBytes);
-    if (segment.resident) core.residentTasks++;
+    const index = segment.addTask(core.taskNames.number(task.name), task.body, meta);
+    if (task.startAfterCommit === true && index < segment.heldFrom) segment.heldFrom = index;
+    core.admit(segment, bytes);
     core.counters.add(line.queue, 'ready', 1);
     if (task.unhandled === true) core.counters.add(line.queue, 'unhandled', 1);
     if (task.transfer !== undefined) core.transfers.set(taskKey(segment.number, index), task.transfer);
@@ -132,7 +167,7 @@ export class Intake {
       writePlaceId(id, 0, core.storeNumber, segment, index);
       this.#uniques.take(task.name, task.unique, id, now);
     }
-    return new PlaceTicket(core.storeNumber, segment, index, this.#byId);
+    return new PlaceTicket(core.storeNumber, segment, index, this.#finals);
   }
 
   #addRecord(task: NewTask, now: number): Ticket {
@@ -153,15 +188,17 @@ export class Intake {
     core.tables.put('task', key, sealRecord(record));
     core.tables.put('later', laterKey(record), EMPTY);
     core.counters.add(line.queue, 'scheduled', 1);
+    if (task.startAfterCommit === true) core.commits.turn.held.add(key);
     if (task.transfer !== undefined) core.transfers.set(key, task.transfer);
     if (task.unique !== undefined) this.#uniques.take(task.name, task.unique, idBytes, now);
-    return new IdTicket(formatId(idBytes), true, this.#byId);
+    return new IdTicket(formatId(idBytes), true, this.#finals);
   }
 }
 
 function metaOf(task: NewTask): TaskMeta | undefined {
   const { options, staleAt, unique, parent } = task;
-  if (options === undefined && staleAt === undefined && unique === undefined && parent === undefined) return undefined;
+  if (options === undefined && staleAt === undefined && unique === undefined && parent === undefined)
+    return undefined;
   return {
     ...(options === undefined ? {} : { options }),
     ...(staleAt === undefined ? {} : { staleAt }),
@@ -170,63 +207,4 @@ function metaOf(task: NewTask): TaskMeta | undefined {
       : { unique: { key: unique.key, ...(unique.forMs === undefined ? {} : { forMs: unique.forMs }) } }),
     ...(parent === undefined ? {} : { parent }),
   };
-}
-
-/** A ticket for a task in a segment of this process: asks the segment first. */
-class PlaceTicket implements Ticket {
-  readonly isNew = true;
-  readonly #store: number;
-  readonly #segment: Segment;
-  readonly #index: number;
-  readonly #byId: (id: string) => Promise<Settled>;
-
-  constructor(store: number, segment: Segment, index: number, byId: (id: string) => Promise<Settled>) {
-    this.#store = store;
-    this.#segment = segment;
-    this.#index = index;
-    this.#byId = byId;
-  }
-
-  get id(): string {
-    const bytes = new Uint8Array(ID_BYTES);
-    writePlaceId(bytes, 0, this.#store, this.#segment, this.#index);
-    return formatId(bytes);
-  }
-
-  settled(): Promise<Settled> {
-    const segment = this.#segment;
-    const index = this.#index;
-    const outcome = segment.outcomes?.[index];
-    if (outcome !== undefined) return Promise.resolve(outcome);
-    const isHere = segment.places[index] !== PLACE.gone && (segment.resident || !segment.isFlushed);
-    if (!isHere) return this.#byId(this.id);
-    return waitOn(segment, index);
-  }
-}
-
-/** Resolves when the task of this place is final and flushed. */
-export function waitOn(segment: Segment, index: number): Promise<Settled> {
-  return new Promise((resolve, reject) => {
-    const tell: Waiter = (settled) => (settled instanceof Error ? reject(settled) : resolve(settled));
-    segment.waiters ??= [];
-    const waiting = segment.waiters[index];
-    if (waiting === undefined) segment.waiters[index] = [tell];
-    else waiting.push(tell);
-  });
-}
-
-class IdTicket implements Ticket {
-  readonly id: string;
-  readonly isNew: boolean;
-  readonly #byId: (id: string) => Promise<Settled>;
-
-  constructor(id: string, isNew: boolean, byId: (id: string) => Promise<Settled>) {
-    this.id = id;
-    this.isNew = isNew;
-    this.#byId = byId;
-  }
-
-  settled(): Promise<Settled> {
-    return this.#byId(this.id);
-  }
 }

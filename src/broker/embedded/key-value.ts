@@ -1,61 +1,93 @@
-/** The KeyValue port on the `fact` table: conditions are checked and written in one turn, flushed with the next commit. */
+/**
+ * The KeyValue port on the `fact` table: conditions are checked and written in one turn, flushed with the
+ * next commit.
+ */
 import { InvalidArgumentError, TooLargeError } from '../../errors.js';
-import type { Fact, KeyValue, PutCondition } from '../key-value.js';
+import type { Fact, KeyValue, ListedFact, PutCondition } from '../key-value.js';
 import type { Core } from './core.js';
 import { afterPrefix } from './tables.js';
 
 const MAX_KEY_CHARS = 512;
 const MAX_VALUE_BYTES = 1024 * 1024;
+const MAX_LISTED = 1_000;
 const HEADER_BYTES = 16;
+const EXPIRY_AT = 8;
 
 export function embeddedKeyValue(core: Core): KeyValue {
+  const { commits, tables } = core;
   const read = (key: string): Fact | undefined => {
-    const row = core.tables.get('fact', key);
+    const row = tables.get('fact', key);
     return row === undefined ? undefined : factOf(row, core.now());
   };
   return {
-    get: async (key) => read(checkKey(key)),
+    async get(key) {
+      commits.checkOpen();
+      return read(checkKey(key));
+    },
     async put(key, value, { ifVersion, expiresAt }: PutCondition = {}) {
-      core.commits.check();
+      commits.check();
       if (value.length > MAX_VALUE_BYTES) throw new TooLargeError('value', value.length, MAX_VALUE_BYTES);
       const stored = checkKey(key);
       const version = read(stored)?.version ?? 0;
       if (ifVersion !== undefined && ifVersion !== version) return undefined;
-      const row = Buffer.allocUnsafe(HEADER_BYTES + value.length);
-      row.writeDoubleBE(version + 1, 0);
-      row.writeDoubleBE(expiresAt ?? 0, 8);
-      row.set(value, HEADER_BYTES);
-      core.tables.put('fact', stored, row);
-      await core.commits.changed();
+      tables.put('fact', stored, rowOf(value, version + 1, expiresAt));
+      if (expiresAt !== undefined) commits.turn.expiries.add(expiresAt, 'fact', stored);
+      await commits.changed();
       return version + 1;
     },
     async delete(key, ifVersion) {
-      core.commits.check();
+      commits.check();
       const stored = checkKey(key);
       const fact = read(stored);
       if (fact === undefined || (ifVersion !== undefined && ifVersion !== fact.version)) return false;
-      core.tables.delete('fact', stored);
-      await core.commits.changed();
+      tables.delete('fact', stored);
+      await commits.changed();
       return true;
     },
     async list(prefix, limit, after) {
-      const start = after === undefined ? latin1(prefix) : `${latin1(after)}\0`;
-      const rows = core.tables.range('fact', { start, end: afterPrefix(latin1(prefix)), limit });
-      const found: { key: string; fact: Fact }[] = [];
-      for (const [key, row] of rows) {
-        const fact = factOf(row, core.now());
-        if (fact !== undefined) found.push({ key: Buffer.from(key, 'latin1').toString('utf8'), fact });
+      commits.checkOpen();
+      if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LISTED) {
+        throw new InvalidArgumentError('limit', `an integer from 1 to ${MAX_LISTED}`, limit);
       }
-      return found;
+      return list(core, latin1(prefix), limit, after === undefined ? '' : `${latin1(after)}\0`);
     },
   };
 }
 
+/** Goes on where expired facts have left gaps, until the page is full or the prefix ends. */
+function list(core: Core, prefix: string, limit: number, after: string): ListedFact[] {
+  const end = afterPrefix(prefix);
+  const found: ListedFact[] = [];
+  for (let start = after > prefix ? after : prefix; start < end && found.length < limit; ) {
+    const rows = core.tables.range('fact', { start, end, limit: limit - found.length });
+    for (const [key, row] of rows) {
+      start = `${key}\0`;
+      const fact = factOf(row, core.now());
+      if (fact !== undefined) found.push({ key: Buffer.from(key, 'latin1').toString('utf8'), fact });
+    }
+    if (rows.length === 0) break;
+  }
+  return found;
+}
+
+function rowOf(value: Uint8Array, version: number, expiresAt: number | undefined): Buffer {
+  const row = Buffer.allocUnsafe(HEADER_BYTES + value.length);
+  row.writeDoubleBE(version, 0);
+  row.writeDoubleBE(expiresAt ?? 0, EXPIRY_AT);
+  row.set(value, HEADER_BYTES);
+  return row;
+}
+
 function factOf(bytes: Uint8Array, now: number): Fact | undefined {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const expiresAt = view.getFloat64(8);
+  const expiresAt = expiresAtOf(bytes);
   if (expiresAt > 0 && expiresAt <= now) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return { version: view.getFloat64(0), value: new Uint8Array(bytes.subarray(HEADER_BYTES)) };
+}
+
+/** When a stored fact vanishes, epoch ms; 0 is never. */
+export function expiresAtOf(row: Uint8Array): number {
+  return new DataView(row.buffer, row.byteOffset, row.byteLength).getFloat64(EXPIRY_AT);
 }
 
 function checkKey(key: string): string {

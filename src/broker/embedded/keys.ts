@@ -1,4 +1,7 @@
-/** Keys of the embedded store: fixed-width big-endian numbers as latin1 text. The table in `tables.ts` names them. */
+/**
+ * Keys of the embedded store: fixed-width big-endian numbers as latin1 text. The table in `tables.ts` names
+ * them.
+ */
 
 const scratch = Buffer.alloc(32);
 
@@ -17,7 +20,9 @@ export function u16(value: number): string {
   return String.fromCharCode(value >>> 8, value & 255);
 }
 
-/** Where a task lives: its segment and index. Key of `task` and `note`, and of `done` for a row's first task. */
+/**
+ * Where a task lives: its segment and index. Key of `task` and `note`, and of `done` for a row's first task.
+ */
 export function taskKey(segment: number, index: number): string {
   putU48(scratch, segment, 0);
   scratch[6] = index >>> 8;

@@ -1,7 +1,7 @@
 /**
- * Lines: one per (queue, lane), ten levels each. The window in memory holds the front of every level; what does not
- * fit waits in the store and is read back segment by segment when the front runs out, so memory does not grow with
- * the backlog. Order inside a level is segment number, then place: plain enqueue order.
+ * Lines: one per (queue, lane), ten levels each. The window in memory holds the front of every level; what
+ * does not fit waits in the store and is read back segment by segment when the front runs out, so memory does
+ * not grow with the backlog. Order inside a level is segment number, then place: plain enqueue order.
  */
 import { levelPrefix } from './keys.js';
 import type { Segment } from './segment.js';
@@ -13,6 +13,8 @@ export interface Line {
   readonly lane: string;
   /** `''` for the plain lane. */
   readonly laneName: string;
+  /** Passed over in the claim with this serial. */
+  skippedIn: number;
 }
 
 /** One level of one line. */
@@ -27,12 +29,11 @@ export class LevelQueue {
   spilledFrom: number | undefined;
   /** Segments of this level that are spilled and not flushed yet: they cannot be read back before. */
   unflushed = 0;
-  /** Segments that still take tasks and references in this turn. */
-  openTasks: Segment | undefined;
-  openAfterCommit: Segment | undefined;
-  openRefs: Segment | undefined;
-  /** Passed over in the claim with this serial. */
-  skippedIn = 0;
+  /**
+   * The newest segment, while it still takes tasks or references in this turn. There is one, so order is
+   * exact.
+   */
+  open: Segment | undefined;
 
   constructor(line: Line, level: number) {
     this.line = line;
@@ -45,7 +46,7 @@ export class LevelQueue {
     for (;;) {
       const segment = this.segments[0];
       if (segment === undefined) return undefined;
-      if (segment.waiting > 0) return segment.afterCommit && !segment.isFlushed ? undefined : segment;
+      if (segment.waiting > 0) return segment.firstClaimable() < 0 ? undefined : segment;
       this.segments.shift();
     }
   }
@@ -84,7 +85,7 @@ export class Lines {
   }
 
   /**
-   * The level queue whose head is best: highest level, then oldest segment. Queues skipped in this `claim` are
+   * The level queue whose head is best: highest level, then oldest segment. Lines skipped in this `claim` are
    * passed over; `refill` is asked for those whose window is empty but whose store is not.
    */
   best(serial: number, refill: (queue: LevelQueue) => void): LevelQueue | undefined {
@@ -94,11 +95,12 @@ export class Lines {
       let bestNumber = 0;
       for (let at = 0; at < queues.length; at++) {
         const queue = queues[at]!;
-        if (queue.skippedIn === serial) continue;
-        if (queue.segments.length === 0 || queue.segments[0]!.waiting === 0) {
-          if (queue.front() === undefined && queue.spilledFrom !== undefined) refill(queue);
+        if (queue.line.skippedIn === serial) continue;
+        let front = queue.front();
+        if (front === undefined && queue.segments.length === 0 && queue.spilledFrom !== undefined) {
+          refill(queue);
+          front = queue.front();
         }
-        const front = queue.front();
         if (front === undefined) {
           if (queue.segments.length === 0 && queue.spilledFrom === undefined) {
             queues.splice(at--, 1);
@@ -114,6 +116,12 @@ export class Lines {
       if (best !== undefined) return best;
     }
     return undefined;
+  }
+
+  /** Whether tasks wait that are only in the store. */
+  get hasSpilled(): boolean {
+    for (const queue of this.#listed) if (queue.spilledFrom !== undefined) return true;
+    return false;
   }
 
   *queues(): Iterable<LevelQueue> {

@@ -3,61 +3,76 @@ import { StoreCorruptError } from '../../errors.js';
 import { type Core, segmentRange } from './core.js';
 import { readU16, readU48, taskKey, u48 } from './keys.js';
 import type { LevelQueue } from './lines.js';
-import { REF_BYTES, ROW, HEADER_BYTES, readHeader, TASK_HEADER_BYTES } from './rows.js';
+import { HEADER_BYTES, REF_BYTES, ROW, readHeader, TASK_HEADER_BYTES } from './rows.js';
 import { Segment } from './segment.js';
 
-const SEGMENTS_PER_READ = 16;
+/** One refill ends after so many segments or bytes; after the first when the window is full. */
+const SEGMENTS_PER_REFILL = 16;
+const BYTES_PER_REFILL = 1024 * 1024;
 
-/** Appends the next stored segments of a level to its window. */
+/** Puts the next stored segments of a level into its window, which is empty. */
 export function refill(core: Core, queue: LevelQueue): void {
-  while (queue.spilledFrom !== undefined && queue.segments.length === 0) {
+  let bytes = 0;
+  for (let read = 0; read < SEGMENTS_PER_REFILL && bytes < BYTES_PER_REFILL; ) {
+    if (queue.spilledFrom === undefined || (queue.segments.length > 0 && core.isWindowFull)) return;
     const start = queue.prefix + u48(queue.spilledFrom);
     const end = queue.prefix + u48(core.flushedUpTo + 1);
-    const rows = start < end ? core.tables.range('ready', { start, end, limit: SEGMENTS_PER_READ }) : [];
-    for (const [key, row] of rows) {
-      const number = readU48(key, 11);
-      queue.spilledFrom = number + 1;
-      const segment = readSegment(core, queue, number, row);
-      if (segment === undefined) continue;
-      core.segments.set(number, segment);
-      if (segment.left === 0) {
-        core.commits.turn.touched.add(segment);
-        void core.commits.changed();
-        continue;
-      }
-      core.residentTasks += segment.waiting;
-      queue.segments.push(segment);
-    }
-    if (rows.length < SEGMENTS_PER_READ) {
+    const [found] = start < end ? core.tables.range('ready', { start, end, limit: 1 }) : [];
+    if (found === undefined) {
       if (queue.unflushed === 0) queue.spilledFrom = undefined;
       return;
     }
+    const number = readU48(found[0], 11);
+    queue.spilledFrom = number + 1;
+    const segment = readSegment(core, queue, number, found[1], 'hold');
+    if (segment === undefined) continue;
+    core.segments.set(number, segment);
+    if (segment.left === 0) {
+      core.commits.turn.touched.add(segment);
+      core.commits.changed();
+      continue;
+    }
+    read++;
+    bytes += segment.heldBytes;
+    core.residentTasks += segment.waiting;
+    core.residentBytes += segment.heldBytes;
+    queue.segments.push(segment);
   }
 }
 
-/** A stored segment as one in memory; `undefined`, and reported, when its row is damaged. */
-export function readSegment(core: Core, queue: LevelQueue, number: number, bytes: Uint8Array): Segment | undefined {
-  try {
+/**
+ * A stored segment as one in memory; `undefined`, and reported, when its row is damaged.
+ * @param purpose  `hold`: it becomes the one that others find. `look`: somebody reads it and lets it go.
+ */
+export function readSegment(
+  core: Core,
+  queue: LevelQueue,
+  number: number,
+  bytes: Uint8Array,
+  purpose: 'hold' | 'look',
+): Segment | undefined {
+  return core.tryRead(() => {
     const { row, kind, count, instant } = readHeader(bytes, core.where, ROW.tasks, ROW.refs);
-    const segment = new Segment(number, queue, instant, kind === ROW.refs ? 'refs' : 'tasks', false);
+    const segment = new Segment(number, queue, instant, kind === ROW.refs ? 'refs' : 'tasks');
     if (kind === ROW.refs) adoptRefs(core, segment, row, count);
     else adoptTasks(core, segment, row, count);
+    if (purpose === 'look') segment.resident = false;
+    else holdRefs(core, segment);
     return segment;
-  } catch (error) {
-    core.onCorrupt(error as Error);
-    return undefined;
-  }
+  });
 }
 
 function adoptTasks(core: Core, segment: Segment, row: Buffer, count: number): void {
   const offsets: number[] = [];
   let at = HEADER_BYTES;
   for (let index = 0; index < count; index++) {
-    if (at + TASK_HEADER_BYTES > row.length) throw new StoreCorruptError(core.where, 'a segment is too short');
+    if (at + TASK_HEADER_BYTES > row.length)
+      throw new StoreCorruptError(core.where, 'a segment is too short');
     offsets.push(at);
     at += TASK_HEADER_BYTES + row.readUInt16BE(at + 6) + row.readUInt32BE(at);
   }
   const gone = goneFrom(core, segment.number);
+  segment.heldBytes = row.length;
   segment.adopt(row, offsets, (index) => gone.has(index));
   markSuspects(core, segment, (index) => taskKey(segment.number, index));
 }
@@ -77,22 +92,30 @@ function goneFrom(core: Core, number: number): Set<number> {
 
 function adoptRefs(core: Core, segment: Segment, row: Buffer, count: number): void {
   const offsets: number[] = [];
+  segment.heldBytes = row.length;
   for (let index = 0; index < count; index++) {
     const at = HEADER_BYTES + index * REF_BYTES;
     offsets.push(at);
-    const key = row.toString('latin1', at, at + REF_BYTES);
-    const record = core.getRecord(key);
-    const isHere = record !== undefined && record.state === 'ready' && record.readyIn === segment.number;
+    const record = core.tryRead(() => core.getRecord(row.toString('latin1', at, at + REF_BYTES)));
+    const isHere = record?.state === 'ready' && record.readyIn === segment.number && record.readyAt === index;
     segment.records.push(isHere ? record : undefined);
-    if (isHere) core.refPlaces.set(key, { segment, index });
+    if (isHere) segment.heldBytes += record.body.length;
   }
   segment.adopt(row, offsets, (index) => segment.records[index] === undefined);
-  markSuspects(core, segment, (index) => row.toString('latin1', offsets[index]!, offsets[index]! + REF_BYTES));
+  markSuspects(core, segment, (index) =>
+    row.toString('latin1', offsets[index]!, offsets[index]! + REF_BYTES),
+  );
+}
+
+function holdRefs(core: Core, segment: Segment): void {
+  segment.records.forEach((record, index) => {
+    if (record !== undefined) core.refPlaces.set(taskKey(record.segment, record.index), { segment, index });
+  });
 }
 
 function markSuspects(core: Core, segment: Segment, keyOf: (index: number) => string): void {
   if (core.suspects.size === 0) return;
   for (let index = 0; index < segment.count; index++) {
-    if (core.suspects.has(keyOf(index))) (segment.suspects ??= new Set()).add(index);
+    if (core.suspects.has(keyOf(index))) segment.addSuspect(index);
   }
 }

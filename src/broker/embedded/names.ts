@@ -17,7 +17,7 @@ export class Names {
     this.#kind = KIND[what];
     this.#what = what;
     this.#tables = tables;
-    const range = { start: this.#kind, end: afterPrefix(this.#kind), limit: MAX_NAMES + 1 };
+    const range = { start: this.#kind, end: afterPrefix(this.#kind), limit: MAX_NAMES };
     for (const [key, value] of tables.range('name', range)) {
       const name = Buffer.from(value).toString('utf8');
       this.#names[readU16(key, 1)] = name;
@@ -34,12 +34,26 @@ export class Names {
     return this.#numbers.get(name);
   }
 
+  hasRoomFor(count: number): boolean {
+    return this.#names.length + count <= MAX_NAMES;
+  }
+
+  /**
+   * Whether all these names have or could get a number.
+   * @throws {InvalidArgumentError} when there are too many names.
+   */
+  check(names: Iterable<string>): void {
+    const unknown = new Set<string>();
+    for (const name of names) if (!this.#numbers.has(name)) unknown.add(name);
+    if (this.#names.length + unknown.size > MAX_NAMES) throw this.#tooMany();
+  }
+
   /** The name's number, given on first use and stored with the next commit. */
   number(name: string): number {
     const known = this.#numbers.get(name);
     if (known !== undefined) return known;
     const number = this.#names.length;
-    if (number > MAX_NAMES) throw new InvalidArgumentError(`${this.#what} name`, `one of at most ${MAX_NAMES}`, name);
+    if (number >= MAX_NAMES) throw this.#tooMany();
     this.#names.push(name);
     this.#numbers.set(name, number);
     this.#tables.put('name', this.#kind + u16(number), Buffer.from(name, 'utf8'));
@@ -48,5 +62,12 @@ export class Names {
 
   name(number: number): string {
     return this.#names[number] ?? `unknown-${number}`;
+  }
+
+  #tooMany(): InvalidArgumentError {
+    return new InvalidArgumentError(
+      `${this.#what} names`,
+      `at most ${MAX_NAMES} different ones in one store`,
+    );
   }
 }

@@ -1,10 +1,11 @@
 /** Deletes what has been kept long enough, earliest first, a bounded number of rows at a time. */
-import { type Core, finalKey } from './core.js';
-import { readExpiryRow } from './expiry.js';
-import { isFinalRecord } from './finals.js';
-import { u48 } from './keys.js';
-import { homeOf, ROW, readHeader, unpackResult } from './rows.js';
 import type { FinalState } from '../../task/task.js';
+import { type Core, finalKey } from './core.js';
+import { type ExpiryEntry, readExpiryRow } from './expiry.js';
+import { expiresAtOf } from './key-value.js';
+import { readU16, u48 } from './keys.js';
+import { isFinalRecord } from './record.js';
+import { homeOf, ROW, readHeader, unpackResults } from './rows.js';
 import { takenUntil } from './uniques.js';
 
 /** A row that must wait for its segment is looked at again after this. */
@@ -25,15 +26,19 @@ export class Pruning {
       const [row] = tables.range('expiry', { start: '', end: u48(now + 1), limit: 1 });
       if (row === undefined) break;
       tables.delete('expiry', row[0]);
-      for (const { table, key } of readExpiryRow(row[1])) {
+      for (const entry of readExpiryRow(row[1])) {
         looked++;
-        if (table === 'done') this.#pruneDone(key, now);
-        else if (table === 'task') this.#pruneRecord(key, now);
-        else this.#pruneUnique(key, now);
+        this.#core.tryRead(() => this.#pruneRow(entry, now));
       }
     }
-    if (looked > 0) commits.changed().catch(() => {});
+    if (looked > 0) commits.changed();
     return looked;
+  }
+
+  #pruneRow({ table, key }: ExpiryEntry, now: number): void {
+    if (table === 'done') this.#pruneDone(key, now);
+    else if (table === 'task') this.#pruneRecord(key, now);
+    else this.#pruneIfPast(table, key, now);
   }
 
   #pruneDone(key: string, now: number): void {
@@ -47,9 +52,8 @@ export class Pruning {
       return;
     }
     tables.delete('done', key);
-    let kept = 0;
-    for (let nth = 0; nth < header.count; nth++) if (!unpackResult(header, nth)!.isDeleted) kept++;
-    counters.add((home.charCodeAt(0) << 8) | home.charCodeAt(1), 'completed', -kept);
+    const kept = unpackResults(header).filter((result) => !result.isDeleted);
+    counters.add(readU16(home, 0), 'completed', -kept.length);
   }
 
   #pruneRecord(key: string, now: number): void {
@@ -67,15 +71,19 @@ export class Pruning {
     counters.add(queue, record.state as FinalState, -1);
   }
 
-  #pruneUnique(key: string, now: number): void {
-    const row = this.#core.tables.get('unique', key);
+  /** A unique key or a fact, unless it was put again with a later end meanwhile. */
+  #pruneIfPast(table: 'unique' | 'fact', key: string, now: number): void {
+    const row = this.#core.tables.get(table, key);
     if (row === undefined) return;
-    const until = takenUntil(row);
-    if (until > 0 && until <= now) this.#core.tables.delete('unique', key);
+    const until = table === 'unique' ? takenUntil(row) : expiresAtOf(row);
+    if (until > 0 && until <= now) this.#core.tables.delete(table, key);
   }
 
-  /** Whether the segment that a task came from is still stored: then only this row says that the task is not there. */
+  /**
+   * Whether the segment that a task came from is still stored: then only this row says that the task is not
+   * there.
+   */
   #isStored(home: string, key: string): boolean {
-    return this.#core.tables.get('ready', home + key.slice(0, 6)) !== undefined;
+    return this.#core.tables.has('ready', home + key.slice(0, 6));
   }
 }

@@ -1,10 +1,17 @@
-/** Records that become ready: promoted, redriven, or moved aside. They join their line behind all that is there. */
-import { PLAIN_LANE, readU48, taskKey, u48 } from './keys.js';
-import type { Core } from './core.js';
+/**
+ * Records that become ready: promoted, redriven, or moved aside. They join their line behind all that is
+ * there.
+ */
 import type { EmbeddedClaim } from './claim.js';
+import type { Core } from './core.js';
+import { PLAIN_LANE, readU48, taskKey, u48 } from './keys.js';
 import { laterKey, sealRecord, type TaskRecord } from './record.js';
+import { REF_BYTES } from './rows.js';
 import { SEGMENT_TASKS } from './segment.js';
 import type { Settling } from './settling.js';
+
+/** What a record takes in memory beside its payload, about. */
+const RECORD_BYTES = 512;
 
 export class Readying {
   readonly #core: Core;
@@ -16,36 +23,34 @@ export class Readying {
   }
 
   /** Puts a record at the end of a line. The caller has taken it from where it was. */
-  add(record: TaskRecord, lane: string): void {
+  add(record: TaskRecord, lane: string, suspect = false): void {
     const core = this.#core;
     const line = core.line(record.queue, lane);
     const queue = core.lines.at(line, record.level);
-    let segment = queue.openRefs;
-    if (segment === undefined || segment.sealed || segment.count >= SEGMENT_TASKS) {
-      if (segment !== undefined) segment.sealed = true;
-      segment = queue.openRefs = core.newSegment(queue, core.now(), 'refs');
-      core.commits.turn.newSegments.push(segment);
-    } else if (segment.resident && segment.waiting === 0) {
-      queue.insert(segment);
-      core.lines.wake(queue);
+    let segment = queue.open;
+    if (segment === undefined || !segment.isRefs || segment.sealed || segment.count >= SEGMENT_TASKS) {
+      segment = core.openSegment(queue, core.now(), 'refs');
     }
     const key = taskKey(record.segment, record.index);
+    const index = segment.addRef(record);
     record.state = 'ready';
     record.lane = lane;
     record.readyIn = segment.number;
-    const index = segment.addRef(record);
-    if (segment.resident) core.residentTasks++;
+    record.readyAt = index;
+    if (suspect) segment.addSuspect(index);
+    if (core.commits.isHeld(key) && index < segment.heldFrom) segment.heldFrom = index;
+    core.admit(segment, REF_BYTES + RECORD_BYTES + record.body.length);
     core.refPlaces.set(key, { segment, index });
     core.tables.put('task', key, sealRecord(record));
     core.counters.add(line.queue, 'ready', 1);
-    if (lane !== '' && line.lane !== PLAIN_LANE) core.counters.add(line.queue, 'unhandled', 1);
+    if (line.lane !== PLAIN_LANE) core.counters.add(line.queue, 'unhandled', 1);
   }
 
   /** Moves a claimable task aside because nobody handles its name. */
   park(claim: EmbeddedClaim): void {
     const record = this.#settling.toRecord(claim);
-    this.add(record, record.name);
-    void this.#core.commits.changed();
+    this.add(record, record.name, claim.suspect);
+    this.#core.commits.changed();
   }
 
   /** Makes due records ready, earliest first. @returns how many. */
@@ -54,13 +59,13 @@ export class Readying {
     const rows = tables.range('later', { start: '', end: u48(now + 1), limit });
     for (const [key] of rows) {
       tables.delete('later', key);
-      const record = this.#core.getRecord(key.slice(6));
+      const record = this.#core.tryRead(() => this.#core.getRecord(key.slice(6)));
       if (record === undefined || record.state !== 'scheduled' || laterKey(record) !== key) continue;
       this.uncountScheduled(record);
       this.add(record, '');
     }
     if (rows.length > 0) {
-      commits.changed().catch(() => {});
+      commits.changed();
       this.#core.wake();
     }
     return rows.length;

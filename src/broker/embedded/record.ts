@@ -1,6 +1,6 @@
 /**
- * A task that has left the fast path: delayed, retried, cancelled, dead, or with notes of its own. Its record holds
- * everything known of it, so that the segment it came from can go.
+ * A task that has left the fast path: delayed, retried, cancelled, dead, or with notes of its own. Its record
+ * holds everything known of it, so that the segment it came from can go.
  */
 import { decodeValue, encodeValue } from '../../task/codec.js';
 import { formatId } from '../../task/id.js';
@@ -29,8 +29,10 @@ export interface TaskRecord {
   readonly createdAt: number;
   readonly meta: TaskMeta;
   body: Uint8Array;
-  /** Key prefix of the segment it came from, `''` when it was born as a record. While that segment is stored, the
-   *  record must stay: without it the task would seem to wait there still. */
+  /**
+   * Key prefix of the segment it came from, `''` when it was born as a record. While that segment is stored,
+   * the record must stay: without it the task would seem to wait there still.
+   */
   readonly home: string;
   /** Deleted by the user, kept only for its home segment. */
   isDeleted: boolean;
@@ -39,8 +41,9 @@ export interface TaskRecord {
   attempts: readonly Attempt[];
   /** Lane of a ready record; `''` is the plain one. */
   lane: string;
-  /** Segment of references that holds it while it is ready; 0 otherwise. */
+  /** Segment of references that holds it while it is ready, and the place there; 0 otherwise. */
   readyIn: number;
+  readyAt: number;
   runAt: number;
   settledAt: number;
   expiresAt: number;
@@ -55,7 +58,23 @@ export const KEPT_ATTEMPTS = 25;
 const RECORD_LIMITS = { maxBytes: 64 * 1024 * 1024, maxBufferBytes: 1024 * 1024 * 1024 };
 
 export function sealRecord(record: TaskRecord): Buffer {
-  return sealRow(ROW.record, encodeValue({ ...record }, RECORD_LIMITS));
+  try {
+    return sealRow(ROW.record, encodeValue({ ...record }, RECORD_LIMITS));
+  } catch {
+    // What a handler reported may be too deep inside of a record; the settlement must not fail for it.
+    return sealRow(ROW.record, encodeValue({ ...record, ...withoutReports(record) }, RECORD_LIMITS));
+  }
+}
+
+function withoutReports({ attempts }: TaskRecord): Partial<TaskRecord> {
+  const plain = attempts.map(({ error, ...attempt }): Attempt => {
+    if (error === undefined) return attempt;
+    return {
+      ...attempt,
+      error: { name: String(error.name), message: String(error.message).slice(0, 10_000) },
+    };
+  });
+  return { progress: undefined, logs: [], attempts: plain };
 }
 
 export function openRecord(bytes: Uint8Array, where: string): TaskRecord {
@@ -75,8 +94,13 @@ export interface Note {
   readonly logs?: readonly LogLine[];
 }
 
-export function sealNote(note: Note): Buffer {
-  return sealRow(ROW.note, encodeValue(note, RECORD_LIMITS));
+/** `undefined` when it is too deep or too large to be kept. */
+export function sealNote(note: Note): Buffer | undefined {
+  try {
+    return sealRow(ROW.note, encodeValue(note, RECORD_LIMITS));
+  } catch {
+    return undefined;
+  }
 }
 
 export function decodeNote(bytes: Uint8Array | undefined): Note | undefined {
@@ -121,6 +145,7 @@ export function blankRecord(
     attempts: [],
     lane: '',
     readyIn: 0,
+    readyAt: 0,
     runAt: 0,
     settledAt: 0,
     expiresAt: 0,
@@ -132,13 +157,18 @@ export function blankRecord(
 }
 
 /** Key of a scheduled record by due time. */
-export function laterKey(record: { readonly runAt: number; readonly segment: number; readonly index: number }): string {
+export function laterKey(record: {
+  readonly runAt: number;
+  readonly segment: number;
+  readonly index: number;
+}): string {
   return u48(record.runAt) + taskKey(record.segment, record.index);
 }
 
 /** How the task of a final record ended. */
 export function settledOf(record: TaskRecord): Settled {
-  const last = record.attempts.findLast((attempt) => attempt.error !== undefined);
+  const isDead = record.state === 'dead';
+  const last = isDead ? record.attempts.findLast((attempt) => attempt.error !== undefined) : undefined;
   return {
     id: formatId(record.idBytes),
     state: record.state as Settled['state'],
@@ -146,4 +176,8 @@ export function settledOf(record: TaskRecord): Settled {
     ...(record.reason === '' ? {} : { reason: record.reason }),
     ...(last?.error === undefined ? {} : { error: last.error }),
   };
+}
+
+export function isFinalRecord(record: TaskRecord): boolean {
+  return record.state === 'completed' || record.state === 'dead' || record.state === 'cancelled';
 }

@@ -1,11 +1,14 @@
 /**
- * The bytes of segments, done rows and records. Each carries a format number and a CRC-32, because LMDB has no page
- * checksums. Numbers are big-endian.
+ * The bytes of segments, done rows and records. Each carries a format number and a CRC-32, because LMDB has
+ * no page checksums. Numbers are big-endian.
  *
- *     row      [format u8][kind u8][count u16][instant u48][reserved u16][crc32 u32 of what follows][items …]
- *     task     [body bytes u32][name u16][meta bytes u16][meta][body]           in a segment of tasks; instant: created
- *     ref      [segment u48][index u16]                                         in a segment of references
- *     results  [home 11 bytes: key prefix of the tasks' segment][created u48][result …]   a done row; instant: settled
+ *     row      [format u8][kind u8][count u16][instant u48][0 u16][crc32 u32 of all the rest][items …]
+ *     task     [body bytes u32][name u16][meta bytes u16][meta][body]
+ *              in a segment of tasks; the row's instant is when they were created
+ *     ref      [segment u48][index u16]
+ *              in a segment of references
+ *     results  [home 11 bytes: key prefix of the tasks' segment][created u48][result …]
+ *              a done row; its instant is when they were settled
  *     result   [bytes u32][status u8][0 u8][name u16][started at f64][run ms f32][bytes]
  *     record   [the plain codec's bytes of a TaskRecord]
  */
@@ -15,6 +18,7 @@ import { getU48, putU48 } from './keys.js';
 
 export const ROW_FORMAT = 1;
 export const HEADER_BYTES = 16;
+const CRC_AT = 12;
 export const TASK_HEADER_BYTES = 8;
 export const RESULT_HEADER_BYTES = 20;
 export const REF_BYTES = 8;
@@ -35,7 +39,11 @@ export function writeHeader(row: Buffer, kind: RowKind, count: number, instant: 
   row.writeUInt16BE(count, 2);
   putU48(row, instant, 4);
   row.writeUInt16BE(0, 10);
-  row.writeUInt32BE(crc32(row.subarray(HEADER_BYTES)), 12);
+  row.writeUInt32BE(checksum(row), CRC_AT);
+}
+
+function checksum(row: Buffer): number {
+  return crc32(row.subarray(HEADER_BYTES), crc32(row.subarray(0, CRC_AT)));
 }
 
 export interface RowHeader {
@@ -51,7 +59,7 @@ export function readHeader(bytes: Uint8Array, where: string, ...kinds: readonly 
   if (row.length < HEADER_BYTES || row[0] !== ROW_FORMAT || !kinds.includes(row[1] as RowKind)) {
     throw new StoreCorruptError(where, 'a row has an unknown format');
   }
-  if (crc32(row.subarray(HEADER_BYTES)) !== row.readUInt32BE(12)) {
+  if (checksum(row) !== row.readUInt32BE(CRC_AT)) {
     throw new StoreCorruptError(where, 'the checksum of a row does not match');
   }
   return { row, kind: row[1] as RowKind, count: row.readUInt16BE(2), instant: getU48(row, 4) };
@@ -118,18 +126,46 @@ export interface UnpackedResult extends PackedResult {
 /** The result at position `nth` of a done row, or `undefined` when the row is shorter. */
 export function unpackResult(header: RowHeader, nth: number): UnpackedResult | undefined {
   if (nth < 0 || nth >= header.count) return undefined;
-  const { row } = header;
   let at = RESULTS_AT;
-  for (let skip = 0; skip < nth; skip++) at += RESULT_HEADER_BYTES + row.readUInt32BE(at);
-  const bytes = row.readUInt32BE(at);
+  for (let skip = 0; skip < nth; skip++) at += RESULT_HEADER_BYTES + header.row.readUInt32BE(at);
+  return readResult(header, at);
+}
+
+/** All results of a done row in order. */
+export function unpackResults(header: RowHeader): UnpackedResult[] {
+  const results: UnpackedResult[] = [];
+  let at = RESULTS_AT;
+  for (let nth = 0; nth < header.count; nth++) {
+    const result = readResult(header, at);
+    results.push(result);
+    at += RESULT_HEADER_BYTES + result.result.length;
+  }
+  return results;
+}
+
+function readResult({ row, instant }: RowHeader, at: number): UnpackedResult {
+  const start = at + RESULT_HEADER_BYTES;
   return {
-    result: row.subarray(at + RESULT_HEADER_BYTES, at + RESULT_HEADER_BYTES + bytes),
+    result: row.subarray(start, start + row.readUInt32BE(at)),
     startedAt: row.readDoubleBE(at + 8),
     runMs: row.readFloatBE(at + 16),
     name: row.readUInt16BE(at + 6),
     createdAt: getU48(row, HEADER_BYTES + HOME_BYTES),
-    settledAt: header.instant,
+    settledAt: instant,
     statusAt: at + 4,
     isDeleted: row[at + 4] === RESULT.deleted,
   };
+}
+
+/** The done row without one of its results, whose bytes are wiped; the others keep their places. */
+export function withoutResult(
+  { row, count, instant }: RowHeader,
+  { statusAt, result }: UnpackedResult,
+): Buffer {
+  const copy = Buffer.from(row);
+  copy[statusAt] = RESULT.deleted;
+  const start = statusAt - 4 + RESULT_HEADER_BYTES;
+  copy.fill(0, start, start + result.length);
+  writeHeader(copy, ROW.results, count, instant);
+  return copy;
 }

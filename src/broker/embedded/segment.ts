@@ -1,16 +1,19 @@
 /**
- * A segment in memory: up to 256 tasks that were accepted in one commit for one line and level, or references to
- * records that became ready together. Its buffer is the very value that gets stored, so a commit copies nothing.
+ * A segment in memory: up to 256 tasks that were accepted in one commit for one line and level, or references
+ * to records that became ready together. Its buffer is the very value that gets stored, so a commit copies
+ * nothing.
  *
- * Each place is `waiting`, `claimed`, `settled` (its result is, or will be, in a done row) or `gone` (moved to a
- * record of its own). A segment with no place waiting or claimed is over: its stored row goes in the same commit.
+ * Each place is `waiting`, `claimed`, `settled` (its result is, or will be, in a done row) or `gone` (moved
+ * to a record of its own). A segment with no place waiting or claimed is over: its stored row goes in the
+ * same commit.
  */
 import type { Settled } from '../broker.js';
 import type { EmbeddedClaim } from './claim.js';
-import type { LevelQueue } from './lines.js';
 import { putU48 } from './keys.js';
+import type { LevelQueue } from './lines.js';
 import type { TaskRecord } from './record.js';
 import { HEADER_BYTES, type PackedResult, REF_BYTES, ROW, TASK_HEADER_BYTES, writeHeader } from './rows.js';
+import type { Waiter } from './waiters.js';
 
 /** A segment takes no more tasks beyond these. Its first task may be larger than the bytes. */
 export const SEGMENT_TASKS = 256;
@@ -18,15 +21,14 @@ export const SEGMENT_BYTES = 64 * 1024;
 
 export const PLACE = { waiting: 0, claimed: 1, settled: 2, gone: 3 } as const;
 
+/** Up to this a loop is cheaper than a call. */
+const SMALL_COPY_BYTES = 48;
+
 const NO_META = Buffer.alloc(0);
 
-/** Told once: how the task ended, or why that will never be known here. */
-export type Waiter = (settled: Settled | Error) => void;
-
 /** A result on its way into a done row. */
-export interface FreshResult {
+export interface FreshResult extends PackedResult {
   readonly index: number;
-  readonly result: PackedResult;
   readonly settledAt: number;
   readonly expiresAt: number;
 }
@@ -35,8 +37,6 @@ export class Segment {
   readonly number: number;
   readonly line: LevelQueue;
   readonly createdAt: number;
-  /** Not before it is stored (`startAfterCommit`). */
-  readonly afterCommit: boolean;
   /** References of ready records, by place; empty for a segment of tasks. */
   readonly records: (TaskRecord | undefined)[] = [];
   readonly isRefs: boolean;
@@ -56,24 +56,31 @@ export class Segment {
   /** Its row is in the tables (committed or about to be). */
   isPut = false;
   isFlushed = false;
+  /** Places from here on wait for the flush of the segment before they start (`startAfterCommit`). */
+  heldFrom = Number.POSITIVE_INFINITY;
   /** Held by the window in memory; else only on disk once flushed. */
   resident = true;
+  /** Bytes of the window that it takes. */
+  heldBytes = 0;
+  /** Made in this process, so that tickets may ask it; one that was read back has none. */
+  hasTickets = true;
   /** Results that the next commit will write, by place. */
   fresh: FreshResult[] = [];
   /** Started by an owner that died. */
   suspects: Set<number> | undefined;
+  /** Places that have a row in `note`. */
+  noted: Set<number> | undefined;
   /** Live claims, by place. */
   claims: (EmbeddedClaim | undefined)[] = [];
   /** How places ended, for tickets that ask later. Flushed. */
   outcomes: (Settled | undefined)[] | undefined;
-  waiters: (Waiter[] | undefined)[] | undefined;
+  waiters: (Waiter | Waiter[] | undefined)[] | undefined;
 
-  constructor(number: number, line: LevelQueue, createdAt: number, kind: 'tasks' | 'refs', afterCommit: boolean) {
+  constructor(number: number, line: LevelQueue, createdAt: number, kind: 'tasks' | 'refs') {
     this.number = number;
     this.line = line;
     this.createdAt = createdAt;
     this.isRefs = kind === 'refs';
-    this.afterCommit = afterCommit;
     this.row = Buffer.allocUnsafe(512);
   }
 
@@ -127,6 +134,7 @@ export class Segment {
   adopt(row: Buffer, offsets: readonly number[], gone: (index: number) => boolean): void {
     this.row = row;
     this.rowBytes = row.length;
+    this.hasTickets = false;
     this.sealed = this.isPut = this.isFlushed = true;
     for (let index = 0; index < offsets.length; index++) {
       this.offsets.push(offsets[index]!);
@@ -151,16 +159,24 @@ export class Segment {
     return this.row.readUInt32BE(this.offsets[index]!);
   }
 
+  copyBody(index: number, target: Uint8Array, at: number): void {
+    const { row } = this;
+    const from = this.offsets[index]! + TASK_HEADER_BYTES + this.metaBytesAt(index);
+    const bytes = this.bodyBytesAt(index);
+    if (bytes > SMALL_COPY_BYTES) row.copy(target, at, from, from + bytes);
+    else for (let byte = 0; byte < bytes; byte++) target[at + byte] = row[from + byte]!;
+  }
+
   bodyAt(index: number): Buffer {
     const at = this.offsets[index]! + TASK_HEADER_BYTES + this.metaBytesAt(index);
     return this.row.subarray(at, at + this.bodyBytesAt(index));
   }
 
-  /** The first waiting place, or −1. */
-  firstWaiting(): number {
+  /** The first waiting place, or −1 when there is none that may start. */
+  firstClaimable(): number {
     if (this.waiting === 0) return -1;
     while (this.places[this.next] !== PLACE.waiting) this.next++;
-    return this.next;
+    return this.next < this.heldFrom || this.isFlushed ? this.next : -1;
   }
 
   claim(index: number): void {
@@ -182,6 +198,18 @@ export class Segment {
     if (place === PLACE.waiting) this.waiting--;
     this.places[index] = as;
     this.left--;
+  }
+
+  /** A dead owner had handed this task over. */
+  addSuspect(index: number): void {
+    this.suspects ??= new Set();
+    this.suspects.add(index);
+  }
+
+  /** Keeps how a task ended for those who ask later. */
+  keepOutcome(index: number, settled: Settled): void {
+    this.outcomes ??= [];
+    this.outcomes[index] = settled;
   }
 
   #addPlace(place: number): number {

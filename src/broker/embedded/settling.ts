@@ -1,12 +1,15 @@
-/** How claims end: the fast path packs results into done rows, everything else becomes a record of its own. */
+/**
+ * How claims end: the fast path packs results into done rows, everything else becomes a record of its own.
+ */
+import type { NewTask } from '../../task/task.js';
 import type { Settlement } from '../broker.js';
 import type { EmbeddedClaim } from './claim.js';
 import { type Core, finalKey } from './core.js';
 import { taskKey } from './keys.js';
-import { addAttempt, blankRecord, EMPTY, laterKey, sealRecord, settledOf, type TaskRecord } from './record.js';
+import type { TaskRecord } from './record.js';
+import * as records from './record.js';
 import { PLACE } from './segment.js';
 import type { Uniques } from './uniques.js';
-import type { NewTask } from '../../task/task.js';
 
 type Final = Extract<Settlement, { kind: 'completed' | 'dead' | 'cancelled' }>;
 
@@ -25,7 +28,8 @@ export class Settling {
 
   settle(settlements: readonly Settlement[]): Promise<void> {
     const { commits } = this.#core;
-    let isReleased = false;
+    if (commits.ended !== undefined) return Promise.reject(commits.ended);
+    let isReady = false;
     let isChanged = false;
     for (const settlement of settlements) {
       const claim = settlement.claim as EmbeddedClaim;
@@ -37,16 +41,19 @@ export class Settling {
       claim.segment.claims[claim.index] = undefined;
       if (settlement.kind === 'released') {
         this.#release(claim, settlement.suspect);
-        isReleased = true;
+        isReady = true;
         continue;
       }
       isChanged = true;
+      if (claim.suspect) this.#core.clearSuspect(claim.key);
       if (settlement.kind === 'scheduled') this.#schedule(claim, settlement);
       else if (isFast(claim, settlement)) this.#complete(claim, settlement);
       else this.#finish(claim, settlement);
-      if (settlement.next !== undefined) this.#enqueue(settlement.next);
+      if (settlement.next === undefined) continue;
+      this.#enqueue(settlement.next);
+      isReady = true;
     }
-    if (isReleased) this.#core.wake();
+    if (isReady) this.#core.wake();
     return isChanged ? commits.changed() : commits.flushed();
   }
 
@@ -59,11 +66,17 @@ export class Settling {
     if (claim.record !== undefined) core.refPlaces.delete(claim.key);
     core.commits.turn.touched.add(segment);
     core.counters.add(segment.line.line.queue, 'ready', -1);
-    if (segment.line.line.laneName === claim.name) core.counters.add(segment.line.line.queue, 'unhandled', -1);
+    if (segment.line.line.laneName === claim.name)
+      core.counters.add(segment.line.line.queue, 'unhandled', -1);
   }
 
   /** Ends a record that is in no segment (any more). */
-  putFinal(record: TaskRecord, state: 'completed' | 'dead' | 'cancelled', settledAt: number, expiresAt: number): void {
+  putFinal(
+    record: TaskRecord,
+    state: 'completed' | 'dead' | 'cancelled',
+    settledAt: number,
+    expiresAt: number,
+  ): void {
     const { tables, counters, commits, queueNames } = this.#core;
     const key = taskKey(record.segment, record.index);
     const queue = queueNames.number(record.queue);
@@ -71,21 +84,20 @@ export class Settling {
     record.readyIn = 0;
     record.settledAt = settledAt;
     record.expiresAt = expiresAt;
-    tables.put('task', key, sealRecord(record));
-    tables.put('final', finalKey(state, queue, settledAt, key), EMPTY);
-    tables.delete('note', key);
+    tables.put('task', key, records.sealRecord(record));
+    tables.put('final', finalKey(state, queue, settledAt, key), records.EMPTY);
     counters.add(queue, state, 1);
     commits.turn.expiries.add(expiresAt, 'task', key);
     this.#core.transfers.delete(key);
     if (record.meta.unique !== undefined) this.#uniques.free(record.name, record.meta.unique, record.idBytes);
-    commits.turn.settled.push({ key, settled: settledOf(record) });
+    commits.turn.settled.push({ key, settled: records.settledOf(record) });
   }
 
   #release(claim: EmbeddedClaim, suspect: boolean): void {
     const { segment, index } = claim;
     segment.unclaim(index);
     if (segment.resident) this.#core.residentTasks++;
-    if (suspect) (segment.suspects ??= new Set()).add(index);
+    if (suspect) segment.addSuspect(index);
     segment.line.insert(segment);
     this.#core.lines.wake(segment.line);
   }
@@ -95,7 +107,10 @@ export class Settling {
     const { startedAt, runMs } = settlement.attempt!;
     segment.fresh.push({
       index,
-      result: { name: segment.nameAt(index), result: settlement.result, startedAt, runMs },
+      name: segment.nameAt(index),
+      result: settlement.result,
+      startedAt,
+      runMs,
       settledAt: settlement.settledAt,
       expiresAt: settlement.expiresAt,
     });
@@ -116,28 +131,40 @@ export class Settling {
 
   #schedule(claim: EmbeddedClaim, settlement: Extract<Settlement, { kind: 'scheduled' }>): void {
     const { tables, counters } = this.#core;
+    const { queue } = claim.segment.line.line;
     const record = this.toRecord(claim, settlement);
     record.state = 'scheduled';
     record.readyIn = 0;
     record.runAt = settlement.runAt;
-    tables.put('task', taskKey(record.segment, record.index), sealRecord(record));
-    tables.put('later', laterKey(record), EMPTY);
-    counters.add(claim.segment.line.line.queue, 'scheduled', 1);
-    counters.add(claim.segment.line.line.queue, 'retrying', 1);
+    tables.put('task', taskKey(record.segment, record.index), records.sealRecord(record));
+    tables.put('later', records.laterKey(record), records.EMPTY);
+    counters.add(queue, 'scheduled', 1);
+    if (record.attempts.length > 0) counters.add(queue, 'retrying', 1);
   }
 
   /** The task's record, taken out of its segment, with what this settlement adds to it. */
   toRecord(claim: EmbeddedClaim, settlement?: Exclude<Settlement, { kind: 'released' }>): TaskRecord {
     const record = recordOf(claim);
+    this.#takeNote(claim, record);
     if (settlement !== undefined) {
       record.tally = settlement.tally;
-      record.attempts = addAttempt(record.attempts, settlement.attempt);
+      record.attempts = records.addAttempt(record.attempts, settlement.attempt);
       if (settlement.progress !== undefined) record.progress = settlement.progress;
       if (settlement.logs !== undefined) record.logs = settlement.logs;
     }
-    this.#core.moveWaiters(claim.segment, claim.index);
+    this.#core.waiters.move(claim.segment, claim.index);
     this.leave(claim, PLACE.gone);
     return record;
+  }
+
+  /** What was noted while the task ran goes into its record. */
+  #takeNote(claim: EmbeddedClaim, record: TaskRecord): void {
+    if (!isNoted(claim)) return;
+    const { tables } = this.#core;
+    const note = this.#core.tryRead(() => records.decodeNote(tables.get('note', claim.key)));
+    if (note?.progress !== undefined) record.progress = note.progress;
+    if (note?.logs !== undefined) record.logs = note.logs;
+    tables.delete('note', claim.key);
   }
 }
 
@@ -147,12 +174,21 @@ export function recordOf(claim: EmbeddedClaim): TaskRecord {
   const { segment, index } = claim;
   const { name, queue, level } = claim;
   const task = { name, queue, level, body: new Uint8Array(claim.body) };
-  const blank = blankRecord(segment.number, index, claim.idBytes(), task, claim.createdAt);
+  const blank = records.blankRecord(segment.number, index, claim.idBytes(), task, claim.createdAt);
   return { ...blank, meta: claim.meta, home: segment.line.prefix, state: 'ready' };
 }
 
 /** A first attempt that completed and left nothing but its result. */
-function isFast(claim: EmbeddedClaim, settlement: Final): settlement is Extract<Final, { kind: 'completed' }> {
-  if (settlement.kind !== 'completed' || claim.record !== undefined || settlement.attempt === undefined) return false;
-  return settlement.progress === undefined && settlement.logs === undefined;
+function isFast(
+  claim: EmbeddedClaim,
+  settlement: Final,
+): settlement is Extract<Final, { kind: 'completed' }> {
+  if (settlement.kind !== 'completed' || claim.record !== undefined || settlement.attempt === undefined)
+    return false;
+  return settlement.progress === undefined && settlement.logs === undefined && !isNoted(claim);
+}
+
+/** A suspect may have been noted by the owner that died. */
+function isNoted({ segment, index }: EmbeddedClaim): boolean {
+  return segment.noted?.has(index) === true || segment.suspects?.has(index) === true;
 }

@@ -1,6 +1,7 @@
 /**
- * A Map whose keys can be walked in order, held in chunks of at most 1,024 so that an insert in the middle of a million
- * keys moves a few kilobytes. The memory driver is made of these, and the changes that LMDB has not committed yet.
+ * A Map whose keys can be walked in order, held in chunks of at most 1,024 so that an insert in the middle of
+ * a million keys moves a few kilobytes. The memory driver is made of these, and the changes that LMDB has not
+ * committed yet.
  */
 const CHUNK_KEYS = 1024;
 
@@ -26,8 +27,8 @@ export class SortedTable<Value> {
   }
 
   /**
-   * Keys from `start` (inclusive) to `end` (exclusive), or back from `end` to `start`. The table must not change
-   * meanwhile.
+   * Keys from `start` (inclusive) to `end` (exclusive), or back from `end` to `start`. The table must not
+   * change meanwhile.
    */
   keys(start: string, end: string, reverse = false): KeyCursor {
     const from = reverse ? end : start;

@@ -1,24 +1,25 @@
 /**
- * What the embedded broker needs of a store: a few ordered tables and one atomic commit. Two drivers exist, LMDB and
- * memory; the queue logic above them is the same, which is why both pass the same conformance suite.
+ * What the embedded broker needs of a store: a few ordered tables and one atomic commit. Two drivers exist,
+ * LMDB and memory; the queue logic above them is the same, which is why both pass the same conformance suite.
  *
- * Keys are latin1 strings whose characters are the key's bytes, so that string order is byte order and a key can sit
- * in a Map. Reads see everything that was put, committed or not. Values must not change after they were put.
+ * Keys are latin1 strings whose characters are the key's bytes, so that string order is byte order and a key
+ * can sit in a Map. Reads see everything that was put, committed or not. Values must not change after they
+ * were put.
  *
- *     ready   [queue 2][lane 8][9 − level 1][segment 6]   a segment: up to 256 tasks, or references to records
- *     done    [segment 6][first index 2]                  packed results of consecutive tasks
- *     task    [segment 6][index 2]                        record of a task that left its segment
- *     note    [segment 6][index 2]                        progress and log lines of a running task
- *     later   [run at 6][segment 6][index 2]              scheduled records by due time
- *     final   [state 1][queue 2][settled at 6][seg 6][i 2] dead and cancelled records, and completed ones, by state
- *     expiry  [expires at 6][serial 6]                    keys of done rows and records to prune then
- *     unique  [name 2][key …]                             who holds a unique key, and until when
- *     place   [segment 6]                                 lane of a segment that is not in lane 0
- *     lane    [lane 8]                                    the lane's name
- *     count   [queue 2]                                   counters of the queue
- *     name    [kind 1][index 2]                           names of tasks and queues
- *     fact    key                                         the KeyValue port
- *     meta    key                                         next segment number, and numbers that were passed over
+ *     ready   [queue 2][lane 8][9 − level 1][segment 6]  a segment: up to 256 tasks, or references to records
+ *     done    [segment 6][first index 2]                 packed results of consecutive tasks
+ *     task    [segment 6][index 2]                       record of a task that left its segment
+ *     note    [segment 6][index 2]                       progress and log lines of a running task
+ *     later   [run at 6][segment 6][index 2]             scheduled records by due time
+ *     final   [state 1][queue 2][settled 6][segment 6][index 2]  final records by state
+ *     expiry  [expires at 6][serial 6]                   keys of rows to prune then
+ *     unique  [name 2][key …]                            who holds a unique key, and until when
+ *     place   [segment 6]                                lane of a segment that is not in lane 0
+ *     lane    [lane 8]                                   the lane's name
+ *     count   [queue 2]                                  counters of the queue
+ *     name    [kind 1][index 2]                          names of tasks and queues
+ *     fact    key                                        the KeyValue port
+ *     meta    key                                        numbers of segments: next, and passed over
  */
 export const TABLE_NAMES = [
   'ready',

@@ -1,14 +1,17 @@
 /** Who holds a unique key. Keys of different task names never meet. */
-import type { UniqueKey } from '../../task/task.js';
-import { u16 } from './keys.js';
-import type { Core } from './core.js';
 import { ID_BYTES } from '../../task/id.js';
+import type { UniqueKey } from '../../task/task.js';
+import type { Core } from './core.js';
+import { u16 } from './keys.js';
 
 export class Uniques {
   readonly #core: Core;
   readonly #cancel: (holder: Uint8Array) => void;
 
-  /** @param cancel  Takes a waiting task away in favour of the one that replaces it; leaves a running one alone. */
+  /**
+   * @param cancel  Takes a waiting task away in favour of the one that replaces it; leaves a running one
+   * alone.
+   */
   constructor(core: Core, cancel: (holder: Uint8Array) => void) {
     this.#core = core;
     this.#cancel = cancel;
@@ -22,7 +25,7 @@ export class Uniques {
     return until > 0 && until <= this.#core.now() ? undefined : row.subarray(0, ID_BYTES);
   }
 
-  take(name: string, unique: UniqueKey, id: Uint8Array, now: number): void {
+  take(name: string, unique: Omit<UniqueKey, 'onConflict'>, id: Uint8Array, now: number): void {
     const row = Buffer.alloc(ID_BYTES + 8);
     row.set(id, 0);
     row.writeDoubleBE(unique.forMs === undefined ? 0 : now + unique.forMs, ID_BYTES);
@@ -36,11 +39,12 @@ export class Uniques {
   }
 
   /** A task with this key is final: frees the key unless it is held for a time or by another task by now. */
-  free(name: string, unique: { readonly key: string; readonly forMs?: number }, id: Uint8Array): void {
+  free(name: string, unique: Omit<UniqueKey, 'onConflict'>, id: Uint8Array): void {
     if (unique.forMs !== undefined) return;
     const key = this.#key(name, unique.key);
     const row = this.#core.tables.get('unique', key);
-    if (row !== undefined && Buffer.compare(row.subarray(0, ID_BYTES), id) === 0) this.#core.tables.delete('unique', key);
+    if (row !== undefined && Buffer.compare(row.subarray(0, ID_BYTES), id) === 0)
+      this.#core.tables.delete('unique', key);
   }
 
   #key(name: string, key: string): string {

@@ -1,23 +1,26 @@
 /**
  * Ordered tables on LMDB. Writes gather in an overlay per table until `commit`, which hands them over as one
- * transaction: a row put and deleted before its commit is never written, a row put twice is written once, and reads
- * see all of it. Every commit is conditional on the owner's epoch in the store.
+ * transaction: a row put and deleted before its commit is never written, a row put twice is written once, and
+ * reads see all of it. Every commit is conditional on the owner's epoch in the store.
  *
- * lmdb-js is opened with `overlappingSync: false`, so that its promise means flushed and a failed sync shows nothing.
- * It never clears a database, never holds an iterator across a turn, and keeps nothing in the root database.
+ * lmdb-js is opened with `overlappingSync: false`, so that its promise means flushed and a failed sync shows
+ * nothing. It never clears a database, never holds an iterator across a turn, and keeps nothing in the root
+ * database.
  */
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { StoreFencedError } from '../../errors.js';
+import { SortedTable } from '../embedded/sorted-table.js';
 import { type Range, type Row, TABLE_NAMES, type TableName, type Tables } from '../embedded/tables.js';
 
 const EPOCH_KEY = Buffer.from('epoch');
-type Changes = Map<string, Uint8Array | undefined>;
+/** What a row will be; `undefined` is deleted. */
+type Changes = SortedTable<Uint8Array | undefined>;
 type Bytes = Database<Buffer, Buffer>;
 
 const BYTES = { encoding: 'binary', keyEncoding: 'binary' } as const;
 
 export interface LmdbTables extends Tables {
-  /** Bytes of the data file in use. */
+  /** Bytes of the pages that hold something; the file itself never shrinks. */
   usedBytes(): number;
 }
 
@@ -44,6 +47,14 @@ export async function lmdbTables(path: string, epoch: number): Promise<LmdbTable
   }
 }
 
+/** What `getStats` says of one database; its own type is empty. */
+interface PageStats {
+  readonly pageSize: number;
+  readonly treeBranchPageCount: number;
+  readonly treeLeafPageCount: number;
+  readonly overflowPages: number;
+}
+
 class OverlaidTables implements LmdbTables {
   readonly kind = 'lmdb';
   readonly #root: RootDatabase;
@@ -51,7 +62,7 @@ class OverlaidTables implements LmdbTables {
   readonly #epoch: number;
   readonly #stored = new Map<TableName, Bytes>();
   #open = emptyOverlay();
-  #inFlight: Map<TableName, Changes> | undefined;
+  #inFlight: ReadonlyMap<TableName, Changes> | undefined;
 
   constructor(root: RootDatabase, owner: Bytes, epoch: number) {
     this.#root = root;
@@ -61,70 +72,114 @@ class OverlaidTables implements LmdbTables {
   }
 
   get(table: TableName, key: string): Uint8Array | undefined {
-    const open = this.#open.get(table)!;
-    if (open.size > 0) {
-      const value = open.get(key);
-      if (value !== undefined || open.has(key)) return value;
-    }
-    const inFlight = this.#inFlight?.get(table);
-    if (inFlight !== undefined && inFlight.size > 0) {
-      const value = inFlight.get(key);
-      if (value !== undefined || inFlight.has(key)) return value;
-    }
+    const change = this.#changeOf(table, key);
+    if (change !== undefined) return change.values.get(key);
     return this.#stored.get(table)!.get(Buffer.from(key, 'latin1'));
   }
 
+  has(table: TableName, key: string): boolean {
+    const change = this.#changeOf(table, key);
+    if (change !== undefined) return change.values.get(key) !== undefined;
+    return this.#stored.get(table)!.doesExist(Buffer.from(key, 'latin1'));
+  }
+
+  /** Where the newest word on this key is, if the store has not the last one. */
+  #changeOf(table: TableName, key: string): Changes | undefined {
+    const open = this.#open.get(table)!;
+    if (open.size > 0 && open.values.has(key)) return open;
+    const inFlight = this.#inFlight?.get(table);
+    return inFlight !== undefined && inFlight.size > 0 && inFlight.values.has(key) ? inFlight : undefined;
+  }
+
   put(table: TableName, key: string, value: Uint8Array): void {
-    this.#open.get(table)!.set(key, value);
+    this.#open.get(table)!.put(key, value);
   }
 
   delete(table: TableName, key: string): void {
     const open = this.#open.get(table)!;
-    if (open.get(key) !== undefined && !this.#mayBeStored(table, key)) open.delete(key);
-    else open.set(key, undefined);
+    if (open.values.get(key) !== undefined && !this.#mayBeStored(table, key)) open.delete(key);
+    else open.put(key, undefined);
   }
 
   range(table: TableName, range: Range): Row[] {
-    const changes = this.#changesIn(table, range);
-    const rows: Row[] = [];
-    const { start, end, limit, reverse = false } = range;
-    const from = Buffer.from(start, 'latin1');
-    const to = end === '\u0100' ? undefined : Buffer.from(end, 'latin1');
-    const bounds = reverse
-      ? { ...(to === undefined ? {} : { start: to }), end: from, reverse, exclusiveStart: true, inclusiveEnd: true }
-      : { start: from, ...(to === undefined ? {} : { end: to }) };
-    // Rows hidden by a change still count in the store: ask for that many more.
-    for (const { key, value } of this.#stored.get(table)!.getRange({ ...bounds, limit: limit + changes.size })) {
-      const name = key.toString('latin1');
-      if (!changes.has(name)) rows.push([name, value]);
+    const open = this.#open.get(table)!;
+    const inFlight = this.#inFlight?.get(table);
+    if (open.size === 0 && (inFlight === undefined || inFlight.size === 0)) {
+      const stored = this.#stored.get(table)!.getRange({ ...boundsOf(range), limit: range.limit });
+      return Array.from(stored, ({ key, value }): Row => [key.toString('latin1'), value]);
     }
-    if (changes.size === 0) return rows;
-    for (const [key, value] of changes) if (value !== undefined) rows.push([key, value]);
-    rows.sort(reverse ? (a, b) => (a[0] < b[0] ? 1 : -1) : (a, b) => (a[0] < b[0] ? -1 : 1));
-    return rows.length > limit ? rows.slice(0, limit) : rows;
+    return this.#merge(table, range, inFlight === undefined ? [open] : [open, inFlight]);
+  }
+
+  /**
+   * Walks the store and what is not in it yet side by side; where they speak of one key the newest is right.
+   */
+  #merge(table: TableName, range: Range, newest: readonly Changes[]): Row[] {
+    const { start, end, limit, reverse = false } = range;
+    const cursors = newest.map((changes) => changes.keys(start, end, reverse));
+    const heads = cursors.map((cursor) => cursor.next());
+    const stored = this.#stored.get(table)!.getRange(boundsOf(range))[Symbol.iterator]();
+    let row = nextOf(stored);
+    const rows: Row[] = [];
+    while (rows.length < limit) {
+      let first = row?.[0];
+      for (const head of heads) {
+        if (head !== undefined && (first === undefined || (reverse ? head > first : head < first)))
+          first = head;
+      }
+      if (first === undefined) break;
+      const from = heads.indexOf(first);
+      const value = from < 0 ? row![1] : newest[from]!.values.get(first);
+      if (value !== undefined) rows.push([first, value]);
+      heads.forEach((head, at) => {
+        if (head === first) heads[at] = cursors[at]!.next();
+      });
+      if (row?.[0] === first) row = nextOf(stored);
+    }
+    stored.return?.();
+    return rows;
   }
 
   async commit(): Promise<void> {
     const changes = this.#open;
     this.#open = emptyOverlay();
     this.#inFlight = changes;
-    const isOwner = await this.#owner.ifVersion(EPOCH_KEY, this.#epoch, () => {
-      for (const [table, rows] of changes) {
-        const stored = this.#stored.get(table)!;
-        for (const [key, value] of rows) {
-          if (value === undefined) stored.remove(Buffer.from(key, 'latin1'));
-          else stored.put(Buffer.from(key, 'latin1'), value as Buffer);
-        }
-      }
-    });
+    const isOwner = await this.#write(changes);
     if (!isOwner) throw new StoreFencedError('another owner has taken over this folder');
     this.#inFlight = undefined;
     this.#root.resetReadTxn();
   }
 
+  /** One transaction, nothing of it when the store has another epoch. @returns whether it was written. */
+  async #write(changes: ReadonlyMap<TableName, Changes>): Promise<boolean> {
+    const results = new Set<Promise<boolean>>();
+    const written = this.#owner.ifVersion(EPOCH_KEY, this.#epoch, () => {
+      for (const [table, { values }] of changes) {
+        const stored = this.#stored.get(table)!;
+        for (const [key, value] of values) {
+          const name = Buffer.from(key, 'latin1');
+          results.add(value === undefined ? stored.remove(name) : stored.put(name, value as Buffer));
+        }
+      }
+    });
+    // A failed commit rejects all of these, and one more promise; only the first one is awaited.
+    for (const result of results) result.catch(() => {});
+    try {
+      return await written;
+    } catch (error) {
+      (error as { commitError?: Promise<unknown> }).commitError?.catch(() => {});
+      throw error;
+    }
+  }
+
   usedBytes(): number {
-    const { root, pageSize } = this.#root.getStats() as { root?: { lastPageNumber?: number }; pageSize?: number };
-    return (root?.lastPageNumber ?? 0) * (pageSize ?? 4096);
+    let bytes = 0;
+    for (const table of this.#stored.values()) {
+      const { pageSize, treeBranchPageCount, treeLeafPageCount, overflowPages } =
+        table.getStats() as PageStats;
+      bytes += (treeBranchPageCount + treeLeafPageCount + overflowPages) * pageSize;
+    }
+    return bytes;
   }
 
   async close(): Promise<void> {
@@ -133,21 +188,24 @@ class OverlaidTables implements LmdbTables {
 
   /** Whether a row of this key may be in the store or on its way there. */
   #mayBeStored(table: TableName, key: string): boolean {
-    if (this.#inFlight?.get(table)?.get(key) !== undefined) return true;
+    if (this.#inFlight?.get(table)?.values.get(key) !== undefined) return true;
     return this.#stored.get(table)!.doesExist(Buffer.from(key, 'latin1'));
-  }
-
-  /** What the overlays say of the keys in a range; the newer one wins. */
-  #changesIn(table: TableName, { start, end }: Range): Changes {
-    const changes: Changes = new Map();
-    for (const overlay of [this.#inFlight?.get(table), this.#open.get(table)]) {
-      if (overlay === undefined || overlay.size === 0) continue;
-      for (const [key, value] of overlay) if (key >= start && key < end) changes.set(key, value);
-    }
-    return changes;
   }
 }
 
-function emptyOverlay(): Map<TableName, Changes> {
-  return new Map(TABLE_NAMES.map((name) => [name, new Map()]));
+function boundsOf({ start, end, reverse = false }: Range) {
+  const from = Buffer.from(start, 'latin1');
+  const to = end === '\u0100' ? {} : { [reverse ? 'start' : 'end']: Buffer.from(end, 'latin1') };
+  return reverse
+    ? { ...to, end: from, reverse, exclusiveStart: true, inclusiveEnd: true }
+    : { ...to, start: from };
+}
+
+function nextOf(rows: Iterator<{ key: Buffer; value: Buffer }>): Row | undefined {
+  const { done, value } = rows.next();
+  return done ? undefined : [value.key.toString('latin1'), value.value];
+}
+
+function emptyOverlay(): ReadonlyMap<TableName, Changes> {
+  return new Map(TABLE_NAMES.map((name) => [name, new SortedTable()]));
 }

@@ -1,13 +1,15 @@
 /**
- * `manifest.json` beside `data.mdb`: which store this is, in which format, and whether it has ever had a commit.
+ * `manifest.json` beside `data.mdb`: which store this is, in which format, and whether it has ever had a
+ * commit.
  *
  * It is written complete or not at all, and before the data, so the order of events is
  *
- *     manifest { initialised: false } → data.mdb is made → first commit → manifest { initialised: true } → acknowledge
+ *     manifest, not initialised → data file → first commit → manifest, initialised → first acknowledgement
  *
- * Without a manifest a data file is somebody else's; with one that says `initialised`, a missing data file is a loss
- * and never an empty store. What a store that died before its first commit has left is removed here: it cannot hold
- * anything that was acknowledged. This file does not open `data.mdb`; whether its bytes are sound is for `preflight`.
+ * Without a manifest a data file is somebody else's; with one that says `initialised`, a missing data file is
+ * a loss and never an empty store. What a store that died before its first commit has left is removed here:
+ * it cannot hold anything that was acknowledged. This file does not open `data.mdb`; whether its bytes are
+ * sound is for `preflight`.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -73,7 +75,7 @@ export function markInitialised(folder: string): void {
     const found = read(folder);
     if (found === undefined) throw new StoreCorruptError(join(folder, MANIFEST_FILE), 'it is missing');
     if (!found.fresh) return;
-    syncFolder(folder); // LMDB does not: the name of the data file must be on disk before we say that it exists
+    syncFolder(folder); // LMDB does not, and the data file's name must be on disk before we rely on it
     write(folder, { ...found, fresh: false });
   });
 }
@@ -129,8 +131,9 @@ function read(folder: string): Manifest | undefined {
 }
 
 /**
- * LMDB makes its file in one write of two pages, and flushes it with the first commit. Death in the midst leaves no
- * byte, or one page, or zeros: a stump that has never had a commit, and that the addon would refuse for ever.
+ * LMDB makes its file in one write of two pages, and flushes it with the first commit. Death in the midst
+ * leaves no byte, or one page, or zeros: a stump that has never had a commit, and that the addon would refuse
+ * for ever.
  */
 function removeUnborn(dataFile: string): void {
   const size = fs.statSync(dataFile, { throwIfNoEntry: false })?.size;

@@ -1,14 +1,17 @@
 /**
- * Follows the B-trees of an LMDB file in plain JavaScript, because the addon trusts every number it finds: a page
- * number beyond the end of the file, or an offset beyond the end of a page, ends the process with a signal.
+ * Follows the B-trees of an LMDB file in plain JavaScript, because the addon trusts every number it finds: a
+ * page number beyond the end of the file, or an offset beyond the end of a page, ends the process with a
+ * signal.
  *
  *     page    0 number u64 · 8 txn u64 · 16 pad u16 · 18 flags u16 · 20 lower u16 · 22 upper u16 · 24 body
  *             of the body: slots u16 × (lower / 2), free space, nodes from `upper` on
- *     node    0 size u32, or low part of the child's number · 4 flags u16, or its high part · 6 key size u16 · 8 key, data
+ *     node    0 size u32, or low part of the child's number · 4 flags u16, or its high part · 6 key size u16
+ *             8 key, then data; a value on pages of its own has 0 first page u64 · 8 txn u64 · 16 pages u64
  *     tree    0 pad u32 · 4 flags u16 · 6 depth u16 · 8 … 32 counts · 40 root u64, all ones when empty
  *
- * It sees damaged structure and missing pages. It sees no damaged value (records carry checksums) and no wrong order
- * of keys, which loses rows but crashes nothing. It changes nothing, and is of use only while nobody writes.
+ * It sees damaged structure and missing pages. It sees no damaged value (records carry checksums) and no
+ * wrong order of keys, which loses rows but crashes nothing. It changes nothing, and is of use only while
+ * nobody writes.
  *
  * @source liblmdb/mdb.c of lmdb 3.5.6: MDB_page_header, MDB_node, MDB_ovpage, MDB_db, mdb_midl_xmerge.
  */
@@ -17,8 +20,8 @@ import fs from 'node:fs';
 import { endianness } from 'node:os';
 
 export const isLittleEndian = endianness() === 'LE';
-export const PAGE_HEADER_BYTES = 24;
-export const TREE_BYTES = 48;
+const PAGE_HEADER_BYTES = 24;
+const TREE_BYTES = 48;
 const NODE_HEADER_BYTES = 8;
 /** Deepest tree that the addon has room for. */
 const MAX_DEPTH = 32;
@@ -170,7 +173,9 @@ class Walk {
     }
   }
 
-  /** A value on pages of its own: the first says how many they are, and the addon frees as many as it says. */
+  /**
+   * A value on pages of its own: the first says how many they are, and the addon frees as many as it says.
+   */
   #overflow(first: number, pages: number, valueBytes: number): void {
     const fits = pages >= 1 && PAGE_HEADER_BYTES + valueBytes <= pages * this.#snapshot.pageBytes;
     if (!fits) throw new Damage(`the value on page ${first} is larger than its pages`);
@@ -190,7 +195,9 @@ class Walk {
     return new DataView(value.buffer);
   }
 
-  /** A count, then free pages: a page number, or a negated number of pages and the first of them; 0 is a gap. */
+  /**
+   * A count, then free pages: a page number, or a negated number of pages and the first of them; 0 is a gap.
+   */
   #freeList(list: DataView): void {
     const words = Math.floor(list.byteLength / 8);
     const count = words === 0 ? -1 : readNumber(list, 0);

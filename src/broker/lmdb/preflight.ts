@@ -1,18 +1,19 @@
 /**
- * Looks at `data.mdb` before the addon does: that one opens a 0-byte file as an empty store, and ends the process with
- * a signal on a truncated or overwritten one.
+ * Looks at `data.mdb` before the addon does: that one opens a 0-byte file as an empty store, and ends the
+ * process with a signal on a truncated or overwritten one.
  *
- *     meta page   24 magic u32 · 28 version u32 · 32 address u64 · 40 map size u64 · 48 tree of free pages, with the
- *                 page size for a pad · 96 main tree · 144 last page u64 · 152 txn u64 · 160 boot id
+ *     meta page   24 magic u32 · 28 version u32 · 32 address u64 · 40 map size u64 · 48 tree of free pages,
+ *                 its pad the page size · 96 main tree · 144 last page u64 · 152 txn u64 · 160 boot id
  *
- * There are two meta pages, at 0 and at one page size; commit N writes the one at N mod 2, after its pages are on
- * disk. So after a kill or a power loss both are whole, and the newer one describes pages that are all there. What may
- * differ is the length of the file: longer, by pages of a commit that did not end; shorter, when the last pages were
- * taken and given back within one commit, for then they are free and were never written. A file that is too short is
- * therefore damaged only if a page in use is missing, and finding out takes a walk through all its trees. Other files
- * are walked as well, as far as that costs little.
+ * There are two meta pages, at 0 and at one page size; commit N writes the one at N mod 2, after its pages
+ * are on disk. So after a kill or a power loss both are whole, and the newer one describes pages that are all
+ * there. What may differ is the length of the file: longer, by pages of a commit that did not end; shorter,
+ * when the last pages were taken and given back within one commit, for then they are free and were never
+ * written. A file that is too short is therefore damaged only if a page in use is missing, and finding out
+ * takes a walk through all its trees. Other files are walked as well, as far as that costs little.
  *
- * It never repairs, and it reads the layout of 64-bit builds: on a 32-bit host only an empty file is found out.
+ * It never repairs, and it reads the layout of 64-bit builds: on a 32-bit host only an empty file is found
+ * out.
  *
  * @source liblmdb/mdb.c of lmdb 3.5.6: MDB_meta, mdb_env_read_header, mdb_env_init_meta, mdb_env_write_meta.
  */
@@ -24,14 +25,17 @@ import { Damage, isLittleEndian, readNumber, readTree, type Snapshot, walk } fro
 
 export interface PreflightOptions {
   /**
-   * True when the store has had its first commit (`openManifest(folder).fresh` is false). Then a missing file, or one
-   * without a commit, is damage and not a beginning. Default false.
+   * True when the store has had its first commit (`openManifest(folder).fresh` is false). Then a missing
+   * file, or one without a commit, is damage and not a beginning. Default false.
    */
   readonly committed?: boolean;
 }
 
-/** Pages looked at in a file of full length: some 20 ms. */
-export const MAX_PAGES = 8_192;
+/** Pages looked at in a file of full length: some 25 ms. */
+const MAX_PAGES = 8_192;
+
+/** Pages that a sound file may lack at its end; one commit would have to give back 16 GiB to leave more. */
+const MAX_MISSING_PAGES = 2 ** 22;
 
 const MAGIC = 0xbeefc0de;
 const DATA_VERSION = 2;
@@ -39,6 +43,12 @@ const DATA_VERSION = 2;
 export const META_BYTES = 168;
 const META_PAGE = 0x08;
 const ENCRYPTED = 0x2000;
+/**
+ * Orders of keys and duplicates: the tree of free pages has integer keys, the main tree, which holds names,
+ * none.
+ */
+const ORDER_FLAGS = 0x7e;
+const INTEGER_KEYS = 0x08;
 const ARCHITECTURES_OF_32_BITS = ['arm', 'ia32', 'mips', 'mipsel', 'ppc', 's390'];
 
 interface Meta extends Snapshot {
@@ -46,8 +56,8 @@ interface Meta extends Snapshot {
 }
 
 /**
- * Returns when the addon may open `file`; a missing file may be created. To be called by the owner of the folder,
- * while the file is not open.
+ * Returns when the addon may open `file`; a missing file may be created. To be called by the owner of the
+ * folder, while the file is not open.
  *
  * @throws {StoreCorruptError} when the file is empty, truncated or overwritten.
  * @throws {StoreForeignError} when it is LMDB's, but of another version, byte order or mode.
@@ -83,8 +93,9 @@ function inspect(file: string, descriptor: number, fileBytes: number, committed:
   if (second.pageBytes !== first.pageBytes) throw new Damage('its two meta pages name different page sizes');
   const newest = first.transaction >= second.transaction ? first : second;
   if (committed && newest.transaction === 0) throw new Damage('it holds no commit, but had some');
-  const isShort = fileBytes < (newest.lastPage + 1) * newest.pageBytes;
-  walk(descriptor, fileBytes, newest, isShort ? Number.POSITIVE_INFINITY : MAX_PAGES);
+  const missing = newest.lastPage + 1 - Math.floor(fileBytes / newest.pageBytes);
+  if (missing > MAX_MISSING_PAGES) throw new Damage(`it lacks ${missing} pages`);
+  walk(descriptor, fileBytes, newest, missing > 0 ? Number.POSITIVE_INFINITY : MAX_PAGES);
 }
 
 function readMeta(file: string, descriptor: number, at: number): Meta {
@@ -101,6 +112,10 @@ function readMeta(file: string, descriptor: number, at: number): Meta {
     throw new Damage('a meta page is overwritten');
   }
   if (view.getUint16(52, isLittleEndian) & ENCRYPTED) throw new StoreForeignError(file, 'it is encrypted');
+  const [freeOrder, mainOrder] = [view.getUint16(52, isLittleEndian), view.getUint16(100, isLittleEndian)];
+  if ((freeOrder & ORDER_FLAGS) !== INTEGER_KEYS || (mainOrder & ORDER_FLAGS) !== 0) {
+    throw new Damage('a tree has an impossible order');
+  }
   const lastPage = readNumber(view, 144);
   if (lastPage < 1 || lastPage > Number.MAX_SAFE_INTEGER / pageBytes)
     throw new Damage(`its last page is ${lastPage}`);

@@ -1,0 +1,110 @@
+/** Errors of the store and its folder. */
+import { MillraceError } from './base.js';
+
+/** The store takes no more tasks now: too many wait for their flush, or a high-water mark is reached. Try later. */
+export class QueueFullError extends MillraceError {
+  readonly code = 'ERR_MILLRACE_QUEUE_FULL';
+  readonly pending: number;
+  readonly limit: number;
+
+  constructor(what: string, pending: number, limit: number) {
+    super(`${what}: ${pending} of at most ${limit}; enqueue again when some are done`);
+    this.pending = pending;
+    this.limit = limit;
+  }
+}
+
+/** The store or its disk has no room for more tasks; it empties as tasks are settled and pruned. */
+export class StoreFullError extends MillraceError {
+  readonly code = 'ERR_MILLRACE_STORE_FULL';
+  readonly path: string;
+  readonly limit: 'maxBytes' | 'minFreeBytes';
+
+  constructor(path: string, limit: 'maxBytes' | 'minFreeBytes', bytes: number, bound: number) {
+    super(
+      limit === 'maxBytes'
+        ? `The store at ${path} would use ${bytes} bytes; new tasks are taken up to ${Math.floor(bound)} (maxBytes less 10 %)`
+        : `The disk of ${path} would have ${bytes} bytes free; ${bound} must stay free (minFreeBytes)`,
+    );
+    this.path = path;
+    this.limit = limit;
+  }
+}
+
+/** Another live process owns this folder. */
+export class LockedError extends MillraceError {
+  readonly code = 'ERR_MILLRACE_LOCKED';
+  readonly pid: number;
+  readonly host: string;
+  /** When the owner took the folder, epoch milliseconds. */
+  readonly since: number;
+
+  constructor(path: string, owner: { readonly pid: number; readonly host: string; readonly since: number }) {
+    super(
+      `${path} is owned by process ${owner.pid} on ${owner.host} since ${new Date(owner.since).toISOString()}; ` +
+        "stop that process, or open with ifLocked: 'wait'",
+    );
+    this.pid = owner.pid;
+    this.host = owner.host;
+    this.since = owner.since;
+  }
+}
+
+/** The store cannot be opened here: no such folder, no permission, read-only, or the disk is full. */
+export class StoreUnavailableError extends MillraceError {
+  readonly code = 'ERR_MILLRACE_STORE_UNAVAILABLE';
+  readonly path: string;
+
+  constructor(path: string, why: string, options?: ErrorOptions) {
+    super(`The store at ${path} cannot be used: ${why}`, options);
+    this.path = path;
+  }
+}
+
+/** The store's bytes are damaged: truncated, empty, overwritten, or a checksum does not match. */
+export class StoreCorruptError extends MillraceError {
+  readonly code = 'ERR_MILLRACE_STORE_CORRUPT';
+  readonly path: string;
+
+  constructor(path: string, why: string, options?: ErrorOptions) {
+    super(`The store at ${path} is damaged: ${why}`, options);
+    this.path = path;
+  }
+}
+
+/** The folder holds something that Millrace did not write. */
+export class StoreForeignError extends MillraceError {
+  readonly code = 'ERR_MILLRACE_STORE_FOREIGN';
+  readonly path: string;
+
+  constructor(path: string, why: string) {
+    super(`${path} is not a Millrace store: ${why}`);
+    this.path = path;
+  }
+}
+
+/** The store was written by a newer version of Millrace. */
+export class StoreTooNewError extends MillraceError {
+  readonly code = 'ERR_MILLRACE_STORE_TOO_NEW';
+  readonly path: string;
+  readonly format: number;
+  readonly supported: number;
+
+  constructor(path: string, format: number, supported: number) {
+    super(
+      `The store at ${path} has format ${format}; this version of Millrace reads up to ${supported}: upgrade it`,
+    );
+    this.path = path;
+    this.format = format;
+    this.supported = supported;
+  }
+}
+
+/** The store reported a write error, or another owner has taken over; nothing more is accepted. */
+export class StoreFencedError extends MillraceError {
+  readonly code = 'ERR_MILLRACE_STORE_FENCED';
+
+  constructor(why: string, options?: ErrorOptions) {
+    super(`The store is fenced and accepts nothing: ${why}`, options);
+  }
+}

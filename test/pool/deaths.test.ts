@@ -1,0 +1,161 @@
+/** Threads that die by themselves: who is charged, and that the pool goes on. */
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { fixture, openPool, preparePool, resultOf } from './harness.js';
+
+const RELEASED = { kind: 'released', started: false, suspect: false };
+
+describe('the death of a thread', () => {
+  const DEATHS = [
+    { by: 'process.exit', name: 'exit', payload: 7, detail: 'worker exited with code 7', code: 7 },
+    { by: 'process.exit(0)', name: 'exit', payload: 0, detail: 'worker exited with code 0', code: 0 },
+    {
+      by: 'an uncaught exception',
+      name: 'uncaught',
+      payload: 'oops',
+      detail: 'uncaught TypeError: oops',
+      code: 'ERR_OF_THE_TEST',
+    },
+    { by: 'an uncaught string', name: 'uncaughtNonError', detail: 'uncaught a mere string', code: 1 },
+    {
+      by: 'an unhandled rejection',
+      name: 'unhandled',
+      payload: 'nobody cares',
+      detail: 'uncaught Error: nobody cares',
+      code: 1,
+    },
+  ];
+  for (const { by, name, payload, detail, code } of DEATHS) {
+    it(`by ${by} charges the one item that ran`, async () => {
+      const pool = await openPool();
+      pool.hand([
+        { token: 'before', name: 'noop', payload: 1 },
+        { token: 'culprit', name, payload },
+        { token: 'after', name: 'noop' },
+      ]);
+      expect((await pool.finishedItem('culprit')).outcome).toEqual({ kind: 'crashed', detail, code });
+      expect(resultOf(await pool.finishedItem('before'))).toBe(1);
+      expect((await pool.finishedItem('after')).outcome).toEqual(RELEASED);
+      expect(await pool.event('exited')).toMatchObject({ slot: 0, detail, expected: false });
+      await pool.event('ready', 2);
+      expect(await pool.result({ name: 'noop', payload: 2 })).toBe(2);
+    });
+  }
+
+  it('by lack of memory charges the one item that ran', async () => {
+    const pool = await openPool({
+      resourceLimits: { maxOldGenerationSizeMb: 24, maxYoungGenerationSizeMb: 4 },
+    });
+    const { outcome } = await pool.run({ name: 'eatHeap' });
+    expect(outcome).toMatchObject({ kind: 'crashed', code: 'ERR_WORKER_OUT_OF_MEMORY' });
+    await pool.event('ready', 2);
+    expect(await pool.result({ name: 'noop', payload: 2 })).toBe(2);
+  });
+
+  it('is none when the stack overflows: that is a failure like any other', async () => {
+    const pool = await openPool();
+    await expect(pool.result({ name: 'overflow' })).rejects.toMatchObject({ name: 'RangeError' });
+    expect(pool.events.map((each) => each.kind)).toEqual(['ready']);
+  });
+
+  it('charges nobody when several ran: all are suspect', async () => {
+    const pool = await openPool();
+    pool.hand([{ token: 'innocent', name: 'never' }], pool.slot, true);
+    await pool.begun('innocent');
+    pool.hand([{ token: 'culprit', name: 'exit', payload: 1 }], pool.slot, true);
+    for (const token of ['innocent', 'culprit']) {
+      const { outcome } = await pool.finishedItem(token);
+      expect(outcome).toEqual({ kind: 'released', started: true, suspect: true });
+    }
+  });
+
+  it('charges nobody when none ran, and keeps what was done before', async () => {
+    const pool = await openPool();
+    expect(await pool.result({ name: 'lateUnhandled', payload: 'too late' })).toBe('done before');
+    expect(await pool.event('exited')).toMatchObject({ detail: 'uncaught Error: too late', expected: false });
+    await pool.event('ready', 2);
+    expect(pool.items.map((each) => each.outcome.kind)).toEqual(['completed']);
+  });
+
+  it('loses no result that was finished, however large', async () => {
+    const pool = await openPool();
+    pool.hand([
+      { token: 'small', name: 'bytes', payload: 10 },
+      { token: 'large', name: 'bytes', payload: 4_000_000 },
+      { token: 'culprit', name: 'exit', payload: 5 },
+    ]);
+    expect((await pool.finishedItem('culprit')).outcome.kind).toBe('crashed');
+    expect((resultOf(await pool.finishedItem('small')) as Uint8Array).length).toBe(10);
+    expect((resultOf(await pool.finishedItem('large')) as Uint8Array).length).toBe(4_000_000);
+  });
+
+  it('keeps the last words of the item that was charged', async () => {
+    const pool = await openPool();
+    pool.hand([{ token: 'a', name: 'lastWords', payload: 6 }]);
+    const { extras } = await pool.finishedItem('a');
+    expect(extras?.progress).toBe('begun');
+    expect(extras?.logs?.map((each) => each.message)).toEqual(['about to exit with 6']);
+  });
+
+  it('again and again never shrinks the pool', async () => {
+    const pool = await openPool({ threads: 2 });
+    await pool.event('ready', 2);
+    for (let round = 0; round < 6; round++) {
+      const [first, second] = pool.pool.slots;
+      const ends = [
+        pool.run({ name: 'exit', payload: 1 }, first!),
+        pool.run({ name: 'exit', payload: 1 }, second!),
+      ];
+      for (const end of ends) expect((await end).outcome.kind).toBe('crashed');
+      await pool.event('ready', 4 + round * 2);
+    }
+    expect(pool.pool.slots.map((slot) => slot.isReady)).toEqual([true, true]);
+  });
+});
+
+describe('a thread that dies while it boots', () => {
+  it('is replaced after a pause, for as long as it takes', async () => {
+    const deathsFile = join(mkdtempSync(join(tmpdir(), 'millrace-')), 'deaths');
+    writeFileSync(deathsFile, '');
+    const env = { ...process.env, DEATHS_FILE: deathsFile };
+    const pool = await openPool({ modules: [fixture('tasks-modules/frail')], env });
+    writeFileSync(deathsFile, 'xxx');
+    expect((await pool.run({ name: 'exit', payload: 1 })).outcome.kind).toBe('crashed');
+    await pool.event('exited', 4);
+    await pool.event('ready', 2);
+    const boots = pool.events.filter((each) => each.kind === 'exited').slice(1);
+    for (const event of boots)
+      expect(event).toMatchObject({ detail: 'worker exited with code 3', expected: false });
+    expect(await pool.result({ name: 'noop', payload: 1 })).toBe(1);
+  });
+
+  it('fails start when it is the first', async () => {
+    const pool = preparePool({ modules: [fixture('tasks-modules/exits')] });
+    await expect(pool.start()).rejects.toMatchObject({
+      code: 'ERR_MILLRACE_TASKS_MODULE',
+      message: expect.stringContaining('worker exited with code 9'),
+    });
+  });
+});
+
+describe('the host', () => {
+  it('sees no unhandled rejection of all this', async () => {
+    const seen: unknown[] = [];
+    const see = (reason: unknown) => seen.push(reason);
+    process.on('unhandledRejection', see);
+    const pool = await openPool();
+    pool.hand([{ name: 'exit', payload: 1 }, { name: 'noop' }]);
+    pool.hand([{ token: 'b', name: 'noop' }]);
+    await pool.finishedItem('b');
+    pool.hand([{ token: 'c', name: 'noop' }]);
+    await pool.finishedItem('c');
+    await pool.event('ready', 2);
+    pool.hand([{ name: 'spin' }]);
+    await pool.pool.stop(10);
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('unhandledRejection', see);
+    expect(seen).toEqual([]);
+  });
+});
