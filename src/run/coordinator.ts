@@ -50,6 +50,7 @@ export class Coordinator implements ExecutorHost {
   releasedCount = 0;
   #isStarted = false;
   #isStopped = false;
+  #fence: Error | undefined;
   #isClosed = false;
 
   constructor({ backend, pool, options, codecs, runsNothing }: CoordinatorOptions) {
@@ -122,6 +123,7 @@ export class Coordinator implements ExecutorHost {
 
   /** Nothing new comes in once `stop` was called. @throws {StoppedError} */
   checkOpen(): void {
+    if (this.#fence !== undefined) throw this.#fence;
     if (this.#isStopped) throw new StoppedError();
   }
 
@@ -212,6 +214,7 @@ export class Coordinator implements ExecutorHost {
   }
 
   #fenced(error: Error): void {
+    this.#fence = error;
     this.stopStarting();
     this.idle.release();
     this.#logger.error(

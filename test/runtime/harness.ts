@@ -85,7 +85,7 @@ export async function nextEvent<Kind extends RuntimeEvent['kind']>(
   for await (const event of runtime.events({ ...filter, kinds: [kind] })) {
     if (event.kind === kind && wanted(event as Extract<RuntimeEvent, { kind: Kind }>)) return event as never;
   }
-  throw new Error(`the runtime stopped before the event ${kind}`);
+  throw new Error(`the runtime stopped before the event '${kind}'`);
 }
 
 /** Doors of the host that handlers come to; the test learns who is there and lets them through. */

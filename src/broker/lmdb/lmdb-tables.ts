@@ -33,6 +33,8 @@ export async function lmdbTables(path: string, epoch: number): Promise<LmdbTable
     path,
     noSubdir: true,
     overlappingSync: false,
+    // With it, each turn makes a promise that nobody sees: its rejection would end the host when a commit fails.
+    eventTurnBatching: false,
     maxDbs: TABLE_NAMES.length + 4,
     maxReaders: 64,
     ...BYTES,
@@ -162,13 +164,12 @@ class OverlaidTables implements LmdbTables {
         }
       }
     });
-    // A failed commit rejects all of these, and one more promise; only the first one is awaited.
+    // A failed commit rejects all of these; only the first one is awaited.
     for (const result of results) result.catch(() => {});
     try {
       return await written;
     } catch (error) {
-      (error as { commitError?: Promise<unknown> }).commitError?.catch(() => {});
-      throw error;
+      throw await causeOf(error);
     }
   }
 
@@ -208,4 +209,19 @@ function nextOf(rows: Iterator<{ key: Buffer; value: Buffer }>): Row | undefined
 
 function emptyOverlay(): ReadonlyMap<TableName, Changes> {
   return new Map(TABLE_NAMES.map((name) => [name, new SortedTable()]));
+}
+
+/** lmdb-js hides what the system said behind a promise, which is settled about when the commit is. */
+async function causeOf(error: unknown): Promise<unknown> {
+  const { commitError } = error as { commitError?: Promise<unknown> };
+  if (commitError === undefined) return error;
+  const soon = new Promise<undefined>((resolve) => setImmediate(() => setImmediate(resolve, undefined)));
+  const cause = await Promise.race([
+    commitError.then(
+      () => undefined,
+      (reason: unknown) => reason,
+    ),
+    soon,
+  ]);
+  return cause ?? error;
 }

@@ -1,6 +1,7 @@
 /**
- * Refuses tasks before the store or its disk is full, so that what is accepted can always be settled: settlements are
- * never asked. Looks at most four times a second; between two looks it adds up what was let in.
+ * Refuses tasks before the store or its disk is full, so that what is accepted can always be settled:
+ * settlements are never asked. Looks at most four times a second; between two looks it adds up what was let
+ * in.
  */
 import { statfsSync } from 'node:fs';
 import { StoreFullError } from '../../errors.js';

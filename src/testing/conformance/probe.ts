@@ -1,4 +1,7 @@
-/** What the sentences of the suite say in one word: a backend in the hands of a test, with a clock that it moves. */
+/**
+ * What the sentences of the suite say in one word: a backend in the hands of a test, with a clock that it
+ * moves.
+ */
 import assert from 'node:assert/strict';
 import type { Backend, Broker, Claim, Head, Settlement, Ticket, Verdict } from '../../broker/broker.js';
 import type { Inspect, QueueCounts } from '../../broker/inspect.js';
@@ -147,7 +150,15 @@ export class Probe {
   dead(claim: Claim, { keepMs = DAY_MS, result: _, ...effects }: Ending = {}): Settlement {
     const tally = { ...claim.tally, failures: claim.tally.failures + 1 };
     const attempt = this.attempt(claim, 'failed');
-    return { claim, kind: 'dead', reason: 'failed', ...this.#final(claim, keepMs), tally, attempt, ...effects };
+    return {
+      claim,
+      kind: 'dead',
+      reason: 'failed',
+      ...this.#final(claim, keepMs),
+      tally,
+      attempt,
+      ...effects,
+    };
   }
 
   cancelled(claim: Claim, { keepMs = DAY_MS, result: _, ...effects }: Ending = {}): Settlement {
@@ -163,7 +174,9 @@ export class Probe {
 
   attempt(claim: Claim, outcome: AttemptOutcome): Attempt {
     const base = { attempt: claim.attempt, startedAt: this.now, runMs: 1.5, outcome };
-    return outcome === 'failed' ? { ...base, error: { name: 'Error', message: `no ${textOf(claim)}` } } : base;
+    return outcome === 'failed'
+      ? { ...base, error: { name: 'Error', message: `no ${textOf(claim)}` } }
+      : base;
   }
 
   complete(claims: readonly Claim[], ending?: Ending): Promise<void> {
@@ -186,10 +199,12 @@ export class Probe {
     return this.broker.cancel(id, 'cancelled', this.now, keepMs);
   }
 
-  /** Moves the clock and promotes what became due. */
+  /** Moves the clock, promotes what became due, and waits until that is flushed: now it can be claimed. */
   async pass(ms: number): Promise<number> {
     this.clock.advance(ms);
-    return this.broker.promote(this.now, 1_000);
+    const promoted = await this.broker.promote(this.now, 1_000);
+    await this.broker.settle([]);
+    return promoted;
   }
 
   /** Moves the clock and prunes what became old. */

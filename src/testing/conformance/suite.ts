@@ -1,4 +1,6 @@
-/** Registers sentences, each over a store of its own, and skips those about something that the backend lacks. */
+/**
+ * Registers sentences, each over a store of its own, and skips those about something that the backend lacks.
+ */
 import type { Backend, Lack } from '../../broker/broker.js';
 import type { EpochMs } from '../../clock.js';
 import { Probe } from './probe.js';
@@ -30,8 +32,8 @@ export interface OpenForTest {
 
 export interface TestExtras {
   /**
-   * Leaves the store of this name as the sudden death of its owner at this moment would, `backend` being its owner;
-   * sentences about crashes are skipped without it.
+   * Leaves the store of this name as the sudden death of its owner at this moment would, `backend` being its
+   * owner; sentences about crashes are skipped without it.
    */
   readonly crash?: (store: string, backend: Backend) => Promise<void>;
   /** Why nothing can be tested here and now, for example because no server answers. */
@@ -45,6 +47,22 @@ export interface Needs {
   readonly windowTasks?: number;
   readonly maxPendingEnqueues?: number;
   readonly maxPendingBytes?: number;
+}
+
+/** What is true of a subject. */
+export interface Theme {
+  readonly subject: string;
+  readonly sentences: readonly Sentence[];
+}
+
+export interface Sentence {
+  readonly sentence: string;
+  readonly body: (probe: Probe) => Promise<void>;
+  readonly needs: Needs;
+}
+
+export function it(sentence: string, body: Sentence['body'], needs: Needs = {}): Sentence {
+  return { sentence, body, needs };
 }
 
 export class Suite {
@@ -66,12 +84,13 @@ export class Suite {
     this.#extras = extras;
   }
 
-  describe(subject: string, body: () => void): void {
-    this.#runner.describe(subject, body);
+  describe({ subject, sentences }: Theme): void {
+    this.#runner.describe(subject, () => {
+      for (const sentence of sentences) this.#register(sentence);
+    });
   }
 
-  /** One true sentence. */
-  it(sentence: string, body: (probe: Probe) => Promise<void>, needs: Needs = {}): void {
+  #register({ sentence, body, needs }: Sentence): void {
     const { crash } = this.#extras;
     if (needs.crash === true && crash === undefined) {
       this.#runner.it.skip(`${sentence} (no crash was given)`, () => {});
@@ -87,7 +106,10 @@ export class Suite {
       const window = windowTasks === undefined ? {} : { windowTasks };
       const open = async (now: () => EpochMs): Promise<Backend> =>
         this.#open({ store, now, limits, ...window });
-      const probe = await Probe.open(open, crash === undefined ? undefined : (backend) => crash(store, backend));
+      const probe = await Probe.open(
+        open,
+        crash === undefined ? undefined : (backend) => crash(store, backend),
+      );
       try {
         const lack = (needs.has ?? []).find((feature) => probe.broker.lacks[feature] !== undefined);
         if (lack === undefined) await body(probe);
