@@ -3,6 +3,7 @@ import type { Backend, Settled } from './broker/broker.js';
 import type { Counts, TaskFilter } from './broker/inspect.js';
 import { openBackend, parseBackend } from './broker/open.js';
 import { systemClock } from './clock.js';
+import { InvalidArgumentError } from './errors.js';
 import { Handle, type HandleHost, resultOf } from './handle.js';
 import { defaultLogger } from './logger.js';
 import { loadManifest, storeManifest } from './manifest.js';
@@ -66,7 +67,7 @@ export async function openRuntime<Module = AnyModule>(options: OpenOptions): Pro
   const modules = modulesOf(checked.tasks);
   checked.signal?.throwIfAborted();
   const codecs = new Map([jsonCodec, ...checked.codecs].map((codec) => [codec.name, codec]));
-  const pool = openPool<RunningItem>(location.execution, modules, checked);
+  const pool = await openPool<RunningItem>(location.execution, modules, checked);
   const backend = await openBackend(location, {
     ifLocked: checked.ifLocked,
     limits: checked,
@@ -83,9 +84,17 @@ export async function openRuntime<Module = AnyModule>(options: OpenOptions): Pro
   } catch (error) {
     await pool.stop(0).catch(() => {});
     await backend.close();
-    throw error;
+    throw explained(error);
   }
   return runtime;
+}
+
+/** Node refuses some flags, and says so when the first thread is made. */
+function explained(error: unknown): unknown {
+  if ((error as { code?: unknown } | undefined)?.code !== 'ERR_WORKER_INVALID_EXEC_ARGV') return error;
+  return new InvalidArgumentError('options.execArgv', 'flags that worker threads take', undefined, {
+    cause: error,
+  });
 }
 
 interface RuntimeParts {
@@ -264,9 +273,9 @@ export class Runtime<Module = AnyModule> {
     this.#parts.coordinator.ready();
   }
 
-  /** Resolves when nothing is ready, running, blocked or waiting for a retry. */
+  /** Resolves when nothing is ready, running, blocked or waiting for a retry, and all results are flushed. */
   whenIdle(): Promise<void> {
-    return this.#parts.coordinator.idle.whenIdle();
+    return this.#parts.coordinator.whenIdle();
   }
 
   /** The process may end although this runtime is open. */

@@ -4,7 +4,6 @@ import type { Clock } from '../clock.js';
 import { InvalidArgumentError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Backend } from './broker.js';
-import { openMemory } from './memory.js';
 
 /** How tasks run on a backend: by threads, on the host's own thread, or not at all. */
 export type Execution = 'threads' | 'same-thread' | 'none';
@@ -56,8 +55,11 @@ export interface OpenBackendOptions {
 export async function openBackend(location: BackendLocation, options: OpenBackendOptions): Promise<Backend> {
   const { clock, limits, logger } = options;
   const now = (): number => clock.now();
-  if (location.scheme === 'memory') return openMemory({ limits, now });
-  // The addon is loaded only when a folder is opened.
+  // Adapters are loaded here and not before, so that importing the package is quick.
+  if (location.scheme === 'memory') {
+    const { openMemory } = await import('./memory.js');
+    return openMemory({ limits, now });
+  }
   const { openLmdb } = await import('./lmdb/lmdb.js');
   return openLmdb({
     folder: location.path,

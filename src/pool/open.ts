@@ -1,4 +1,7 @@
-/** Chooses what executes handlers, and turns the modules that the user named into URLs before anything is opened. */
+/**
+ * Chooses what executes handlers, and turns the modules that the user named into URLs before anything is
+ * opened.
+ */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -6,8 +9,6 @@ import { TasksModuleError } from '../errors.js';
 import type { ModuleLocation, RuntimeOptions } from '../options/types.js';
 import { NoPool } from './no-pool.js';
 import type { Pool } from './pool.js';
-import { createSameThreadPool } from './same-thread.js';
-import { createThreadPool } from './thread-pool.js';
 
 /** @throws {TasksModuleError} when a file does not exist. */
 export function modulesOf(locations: readonly ModuleLocation[]): string[] {
@@ -23,15 +24,20 @@ export function modulesOf(locations: readonly ModuleLocation[]): string[] {
   });
 }
 
-export function openPool<Token>(
+/** Pools are loaded here and not before, so that importing the package is quick. */
+export async function openPool<Token>(
   execution: 'threads' | 'same-thread' | 'none',
   modules: readonly string[],
   options: RuntimeOptions,
-): Pool<Token> {
+): Promise<Pool<Token>> {
   const { clock, services, maxResultBytes, maxBufferBytes, logger } = options;
   const common = { modules, clock, services, maxResultBytes, maxBufferBytes, logger };
   if (execution === 'none') return new NoPool<Token>();
-  if (execution === 'same-thread') return createSameThreadPool<Token>(common);
+  if (execution === 'same-thread') {
+    const { createSameThreadPool } = await import('./same-thread.js');
+    return createSameThreadPool<Token>(common);
+  }
+  const { createThreadPool } = await import('./thread-pool.js');
   const { threads, execArgv, resourceLimits, env, recycle } = options;
   return createThreadPool<Token>({
     ...common,

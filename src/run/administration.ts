@@ -5,7 +5,7 @@ import { UnknownTaskError, UnsupportedError } from '../errors.js';
 import type { RuntimeOptions } from '../options/types.js';
 import { DEFAULT_RULES } from '../options.js';
 import type { Codec } from '../task/codec.js';
-import type { TaskId, TaskState } from '../task/task.js';
+import type { TaskId, TaskState, TaskView } from '../task/task.js';
 import type { Coordinator } from './coordinator.js';
 import { describeTask, type TaskInfo } from './describe.js';
 import { checkFilter, checkPage, type PageRequest } from './filters.js';
@@ -23,6 +23,8 @@ export interface AdministrationParts {
   readonly codecs: ReadonlyMap<string, Codec>;
 }
 
+/** How often a page is asked for until it holds something; beyond, it may be empty before the end. */
+const MAX_LOOKS = 100;
 /** Tasks that a bulk verb touches between two turns of the event loop. */
 const SLICE_TASKS = 500;
 
@@ -42,7 +44,13 @@ export class Administration {
 
   async list(filter: TaskFilter, page: PageRequest): Promise<TaskPage> {
     const { limit, after } = checkPage(page);
-    const found = await this.#inspect.list(checkFilter(filter), limit, after);
+    const checked = checkFilter(filter);
+    let found = await this.#inspect.list(checked, limit, after);
+    // The backend looks at a bounded number of rows at a time; an empty page is of no use to anybody.
+    for (let look = 1; look < MAX_LOOKS && found.tasks.length === 0 && found.after !== undefined; look++) {
+      await new Promise(setImmediate);
+      found = await this.#inspect.list(checked, limit, found.after);
+    }
     const tasks = found.tasks.map((view) =>
       describeTask(view, this.#parts.codecs, this.#isSensitive(view.name)),
     );
@@ -100,21 +108,17 @@ export class Administration {
   async #cancelOne(id: TaskId): Promise<number> {
     const { coordinator, options } = this.#parts;
     coordinator.gather.flush();
-    const answer = await this.#backend.broker.cancel(
-      id,
-      'cancelled',
-      options.clock.now(),
-      await this.#keptMs(id),
-    );
+    const view = await this.#backend.inspect?.get(id);
+    const at = options.clock.now();
+    const answer = await this.#backend.broker.cancel(id, 'cancelled', at, this.#keptMs(view));
     if (answer.kind === 'final') return 0;
     if (answer.kind === 'running') coordinator.executor.cancel(answer.claim, 'cancelled');
-    else coordinator.idle.look();
+    else coordinator.cancelled(view ?? { id, name: '', queue: '' }, at);
     return 1;
   }
 
   /** How long the task stays listed as cancelled. */
-  async #keptMs(id: TaskId): Promise<number> {
-    const view = await this.#backend.inspect?.get(id);
+  #keptMs(view: TaskView | undefined): number {
     if (view === undefined) return DEFAULT_RULES.retentionMs.cancelled;
     return this.#parts.coordinator.registry.entry(view.name).in(view.queue).rules.retentionMs.cancelled;
   }

@@ -3,11 +3,12 @@
  * threads (`Dispatcher`, `Executor`), what time brings (`Promoter`, `Pruner`), and who is told (`Events`, `Idle`).
  */
 import type { Backend, Claim, Pace, Settlement } from '../broker/broker.js';
+import type { Counts } from '../broker/inspect.js';
 import { StoppedError } from '../errors.js';
 import type { RuntimeOptions } from '../options/types.js';
 import type { ItemExtras, Pool, Slot, ThreadEvent } from '../pool/pool.js';
 import type { Codec } from '../task/codec.js';
-import type { NewTask, TaskId } from '../task/task.js';
+import type { NewTask, TaskId, TaskView } from '../task/task.js';
 import { Dispatcher } from './dispatcher.js';
 import { Events } from './events.js';
 import { Executor, type ExecutorHost } from './executor.js';
@@ -68,7 +69,8 @@ export class Coordinator implements ExecutorHost {
       runsNothing,
     });
     this.gather = new Gather(this.broker);
-    this.idle = new Idle(() => backend.inspect?.counts() ?? new Map());
+    const counts = (): Counts => backend.inspect?.counts() ?? new Map();
+    this.idle = new Idle(counts, () => this.executor.handedCount > 0);
     this.executor = new Executor(this);
     this.#dispatcher = new Dispatcher(this.broker, pool, this.executor, this.registry, this.clock);
     this.promoter = new Promoter(this.broker, this.clock);
@@ -121,6 +123,12 @@ export class Coordinator implements ExecutorHost {
   }
   #quiet: (() => void) | undefined;
 
+  /** Nothing is left to do, and all of that is flushed: nothing would run again after a crash. */
+  async whenIdle(): Promise<void> {
+    await this.idle.whenIdle();
+    if (!this.#isClosed) await this.broker.settle([]);
+  }
+
   /** Nothing new comes in once `stop` was called. @throws {StoppedError} */
   checkOpen(): void {
     if (this.#fence !== undefined) throw this.#fence;
@@ -135,6 +143,7 @@ export class Coordinator implements ExecutorHost {
   /** The backend is about to be closed: it is not asked any more. */
   closing(): void {
     this.#isClosed = true;
+    this.executor.notes.stop();
   }
 
   /** The backend is closed: nothing happens any more. */
@@ -173,14 +182,29 @@ export class Coordinator implements ExecutorHost {
   }
 
   wantsTold(): boolean {
-    if (this.idle.isAsked) return true;
+    return this.idle.isAsked || this.#hasListeners;
+  }
+
+  told(settlements: readonly Settlement[]): void {
+    if (this.#hasListeners) {
+      const now = this.clock.now();
+      for (const settlement of settlements) {
+        const event = eventOf(settlement, now);
+        if (event !== undefined && this.events.wants(event.kind)) this.events.tell(event);
+      }
+    }
+    this.idle.look();
+  }
+
+  get #hasListeners(): boolean {
     return EVENT_KINDS.some((kind) => this.events.wants(kind));
   }
 
-  told(settlement: Settlement): void {
+  /** A task was cancelled without a claim: it waited, or was for later. */
+  cancelled({ id, name, queue }: Pick<TaskView, 'id' | 'name' | 'queue'>, at: number): void {
     this.idle.look();
-    const event = eventOf(settlement, this.clock.now());
-    if (event !== undefined && this.events.wants(event.kind)) this.events.tell(event);
+    if (!this.events.wants('cancelled')) return;
+    this.events.tell({ kind: 'cancelled', reason: 'cancelled', taskId: id, name, queue, at });
   }
 
   progress(claim: Claim, progress: unknown): void {

@@ -12,6 +12,7 @@ import type { Broker, Claim, Head, Verdict } from '../broker/broker.js';
 import type { Clock, Disarm } from '../clock.js';
 import type { Pool, Slot } from '../pool/pool.js';
 import type { Executor } from './executor.js';
+import { LONG_BATCH_AFTER_MS, Recall } from './recall.js';
 import type { NameEntry, QueueRule, Registry } from './registry.js';
 import type { RunningBatch, RunningItem } from './running-item.js';
 
@@ -23,8 +24,6 @@ const LONG_BATCH_MS = 10;
 const DEEP_MS = 50;
 /** Nothing is prefetched behind a task expected to run longer than this. */
 const PREFETCH_MS = 20;
-/** How often batches are looked at that run longer than expected. */
-const LONG_CHECK_MS = 20;
 
 /** What is being put together for one slot. */
 interface Fill {
@@ -45,6 +44,7 @@ export class Dispatcher {
   readonly #pool: Pool<RunningItem>;
   readonly #executor: Executor;
   readonly #registry: Registry;
+  readonly #recall: Recall;
   readonly #clock: Clock;
   #isStopped = true;
   #isScheduled = false;
@@ -56,6 +56,7 @@ export class Dispatcher {
     this.#broker = broker;
     this.#pool = pool;
     this.#executor = executor;
+    this.#recall = new Recall(executor);
     this.#registry = registry;
     this.#clock = clock;
   }
@@ -82,7 +83,7 @@ export class Dispatcher {
 
   /** Takes back all unstarted tasks that `wanted` names. */
   recallWhere(wanted: (item: RunningItem) => boolean): void {
-    for (const running of [...this.#executor.batches]) this.#executor.recall(running, wanted);
+    this.#recall.where(wanted);
     this.wake();
   }
 
@@ -101,7 +102,7 @@ export class Dispatcher {
           return;
         }
         if (handed) hasHanded = true;
-        else if (slot.batches.length === 0) this.#stealFor(slot);
+        else if (slot.batches.length === 0 && this.#recall.half(slot) > 0) void this.#fillSlot(slot);
       }
     }
     this.#watchLong();
@@ -128,10 +129,12 @@ export class Dispatcher {
     const [first] = slot.batches;
     if (first === undefined) return true;
     const running = this.#ofBatch(slot, 0);
-    if (first.parallel)
-      return running !== undefined && slot.batches.length < this.#registry.queue(running.queue).perThread;
+    if (first.parallel) {
+      if (running === undefined || running.items[0]!.claim.suspect) return false;
+      return slot.batches.length < this.#registry.queue(running.queue).perThread;
+    }
     if (slot.batches.length >= 2 || running === undefined) return false;
-    if (this.#clock.monotonic() - first.handedAt > LONG_CHECK_MS) return false;
+    if (this.#clock.monotonic() - first.handedAt > LONG_BATCH_AFTER_MS) return false;
     return running.items.every((item) => item.entry.expectedMs <= PREFETCH_MS && !item.claim.suspect);
   }
 
@@ -180,6 +183,8 @@ export class Dispatcher {
     const isParallel = rule.perThread > 1;
     if (isParallelSlot && fill.parallelQueue !== rule) return 'stop';
     if (!isParallelSlot && isParallel && fill.slot.batches.length > 0) return 'stop';
+    // Whoever shares a thread with a suspect would share its blame.
+    if (head.suspect && fill.slot.batches.length > 0) return 'stop';
     const goesAlone = isParallel || head.suspect;
     if (fill.count > 0) {
       if (fill.isAlone || goesAlone) return 'stop';
@@ -213,8 +218,7 @@ export class Dispatcher {
 
   /** Takes back tasks of a lower level than the best that waits. */
   #recallForBetter(): void {
-    let lowest = 9;
-    for (const { minLevel } of this.#executor.batches) if (minLevel < lowest) lowest = minLevel;
+    const lowest = this.#recall.lowestLevel();
     if (lowest === 9) return;
     let best = -1;
     const peeked = this.#broker.claim((head) => {
@@ -228,50 +232,17 @@ export class Dispatcher {
       best = head.level;
       return 'stop';
     }, 1);
-    if (!isArray(peeked) || best <= lowest) return;
-    for (const running of [...this.#executor.batches]) {
-      if (running.minLevel < best) this.#executor.recall(running, (item) => item.claim.level < best);
-    }
-  }
-
-  /** An idle slot takes over half of what the slot with most unstarted tasks has. */
-  #stealFor(slot: Slot<RunningItem>): void {
-    let richest: RunningBatch | undefined;
-    let most = 0;
-    for (const running of this.#executor.batches) {
-      if (running.batch.slot === slot || running.batch.parallel) continue;
-      const unstarted = running.batch.unstarted();
-      if (unstarted > most) {
-        most = unstarted;
-        richest = running;
-      }
-    }
-    if (richest === undefined || most === 0) return;
-    if (this.#executor.recall(richest, () => true, Math.ceil(most / 2)) > 0) void this.#fillSlot(slot);
+    if (isArray(peeked) && best > lowest) this.#recall.below(best);
   }
 
   /** While something waits behind a running task, looks again soon: a long one must not hold it up. */
   #watchLong(): void {
-    if (this.#longCheck !== undefined || this.#isStopped) return;
-    let isWaiting = false;
-    for (const { items, batch, left } of this.#executor.batches) {
-      if (items.length > 1 || batch.slot.batches.length > 1 || left > 1) isWaiting = true;
-    }
-    if (!isWaiting) return;
-    this.#longCheck = this.#clock.arm(LONG_CHECK_MS, () => {
+    if (this.#longCheck !== undefined || this.#isStopped || !this.#recall.isAnythingBehind) return;
+    this.#longCheck = this.#clock.arm(LONG_BATCH_AFTER_MS, () => {
       this.#longCheck = undefined;
-      this.#recallLong();
+      this.#recall.behindLong(this.#clock.monotonic());
       this.wake();
     });
-  }
-
-  #recallLong(): void {
-    const now = this.#clock.monotonic();
-    for (const running of [...this.#executor.batches]) {
-      const { batch } = running;
-      if (batch.parallel || now - batch.handedAt < LONG_CHECK_MS) continue;
-      this.#executor.recall(running, () => true);
-    }
   }
 
   #ofBatch(slot: Slot<RunningItem>, at: number): RunningBatch | undefined {

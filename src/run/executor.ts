@@ -7,6 +7,7 @@ import type { Clock } from '../clock.js';
 import type { FinishedItem, ItemExtras, PoolListener, Slot, ThreadEvent } from '../pool/pool.js';
 import type { NewTask, TaskId } from '../task/task.js';
 import { cancelUnstarted, completed, transition } from '../task/transition.js';
+import { Notes } from './notes.js';
 import type { Registry } from './registry.js';
 import { type RunningBatch, RunningItem } from './running-item.js';
 
@@ -15,8 +16,8 @@ export interface ExecutorHost {
   readonly registry: Registry;
   readonly clock: Clock;
   readonly random: () => number;
-  /** Called with each settlement of an attempt, once it is flushed. */
-  told(settlement: Settlement): void;
+  /** Called with settlements of attempts, once they are flushed. */
+  told(settlements: readonly Settlement[]): void;
   wantsTold(): boolean;
   /** These claims have just ended. */
   settled(settlements: readonly Settlement[]): void;
@@ -33,10 +34,12 @@ export interface ExecutorHost {
 
 export class Executor implements PoolListener<RunningItem> {
   readonly #host: ExecutorHost;
+  readonly notes: Notes;
   readonly batches = new Set<RunningBatch>();
 
   constructor(host: ExecutorHost) {
     this.#host = host;
+    this.notes = new Notes(host.broker, host.clock);
     host.broker.isUnstarted = (claim) => {
       const item = claim.holder as RunningItem | undefined;
       return item?.batch !== undefined && !item.batch.batch.isRunning(item.index);
@@ -134,13 +137,14 @@ export class Executor implements PoolListener<RunningItem> {
 
   progress(item: RunningItem, value: unknown): void {
     this.#host.progress(item.claim, value);
-    if (item.mayNote(this.#host.clock.monotonic())) this.#host.broker.note(item.claim, { progress: value });
+    item.setProgress(value);
+    this.notes.changed(item);
   }
 
   log(item: RunningItem, at: number, message: string): void {
-    const logs = item.addLog(at, message);
+    item.addLog(at, message);
     this.#host.log(item.claim, at, message);
-    if (item.mayNote(this.#host.clock.monotonic())) this.#host.broker.note(item.claim, { logs: [...logs] });
+    this.notes.changed(item);
   }
 
   async enqueue(item: RunningItem, request: NonNullable<ItemExtras['enqueue']>[number]): Promise<TaskId> {
@@ -203,9 +207,7 @@ export class Executor implements PoolListener<RunningItem> {
       return;
     }
     flushed.then(
-      () => {
-        for (const settlement of settlements) this.#host.told(settlement);
-      },
+      () => this.#host.told(settlements),
       () => {},
     );
   }

@@ -3,10 +3,13 @@ import type { Counts } from '../broker/inspect.js';
 
 export class Idle {
   readonly #counts: () => Counts;
+  readonly #isBusy: () => boolean;
   #waiting: (() => void)[] = [];
 
-  constructor(counts: () => Counts) {
+  /** @param isBusy  Whether threads have tasks: asked first, because it is cheap. */
+  constructor(counts: () => Counts, isBusy: () => boolean) {
     this.#counts = counts;
+    this.#isBusy = isBusy;
   }
 
   get isAsked(): boolean {
@@ -15,6 +18,7 @@ export class Idle {
 
   /** Tasks that nobody here handles, and those scheduled for later, do not count. */
   get isIdle(): boolean {
+    if (this.#isBusy()) return false;
     for (const counts of this.#counts().values()) {
       const { ready, unhandled, running, blocked, retrying } = counts;
       if (ready - unhandled + running + blocked + retrying > 0) return false;

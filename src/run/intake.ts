@@ -73,12 +73,11 @@ export class Intake {
   ): Promise<Value> {
     if (options !== undefined) return this.#runWith(name, payload, options, take);
     try {
-      const { front, gather } = this.#coordinator;
-      const prepared = front.prepare(name, payload, undefined);
+      const prepared = this.#coordinator.front.prepare(name, payload, undefined);
       this.#coordinator.checkOpen();
       return prepared instanceof Promise
-        ? prepared.then((task) => gather.run(task, take))
-        : gather.run(prepared, take);
+        ? prepared.then((task) => this.#await(task, take))
+        : this.#await(prepared, take);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -94,22 +93,45 @@ export class Intake {
     const { signal, waitMs, ...own } = validateRunOptions(options, 'options');
     signal?.throwIfAborted();
     const task = await front.prepare(name, payload, own);
+    signal?.throwIfAborted();
     this.#coordinator.checkOpen();
     this.#due(task);
     let id: TaskId | undefined;
-    const settled = gather.run(task, take, (ticket) => {
-      id = ticket.id;
-    });
     const cancel = (): void => {
       gather.flush();
       if (id !== undefined) this.#cancel(id).catch(() => {});
     };
+    const settled = this.#await(task, take, (ticket) => {
+      id = ticket.id;
+      if (signal?.aborted) cancel();
+    });
     signal?.addEventListener('abort', cancel, { once: true });
     try {
       return await within(settled, `Task ${name}`, waitMs, signal);
     } finally {
       signal?.removeEventListener('abort', cancel);
     }
+  }
+
+  /** When somebody listens, the acceptance is told before the end is. */
+  async #tellAndAwait<Value>(
+    task: NewTask,
+    take: (settled: Settled) => Value,
+    placed?: (ticket: Ticket) => void,
+  ): Promise<Value> {
+    const ticket = await this.#coordinator.gather.enqueue(task);
+    placed?.(ticket);
+    this.#tell([ticket], [task]);
+    return take(await ticket.settled());
+  }
+
+  #await<Value>(
+    task: NewTask,
+    take: (settled: Settled) => Value,
+    placed?: (ticket: Ticket) => void,
+  ): Promise<Value> {
+    const { events, gather } = this.#coordinator;
+    return events.wants('enqueued') ? this.#tellAndAwait(task, take, placed) : gather.run(task, take, placed);
   }
 
   #due({ runAt }: NewTask): void {

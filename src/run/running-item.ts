@@ -1,7 +1,7 @@
 /** A claim on a thread, and the batch it went with. */
 import type { Claim, Hold } from '../broker/broker.js';
 import type { Batch, PoolItem } from '../pool/pool.js';
-import type { TransferredPayload } from '../task/task.js';
+import type { LogLine, TransferredPayload } from '../task/task.js';
 import type { ResolvedOptions } from '../task/task-options.js';
 import type { NameEntry } from './registry.js';
 
@@ -14,8 +14,10 @@ export class RunningItem implements PoolItem<RunningItem> {
   batch!: RunningBatch;
   index = 0;
   cancelReason: string | undefined;
-  #notedAt = 0;
-  #logs: { at: number; message: string }[] | undefined;
+  /** When its note was last kept, on the monotonic clock. */
+  notedAt = Number.NEGATIVE_INFINITY;
+  #progress: unknown;
+  #logs: LogLine[] | undefined;
 
   constructor(claim: Claim, entry: NameEntry) {
     this.claim = claim;
@@ -51,22 +53,26 @@ export class RunningItem implements PoolItem<RunningItem> {
     this.claim.writeId(target, at);
   }
 
-  /** Whether a note is due again: at most one a second is stored per task. */
-  mayNote(now: number): boolean {
-    if (now - this.#notedAt < NOTE_EVERY_MS) return false;
-    this.#notedAt = now;
-    return true;
+  /** All that its handler has reported so far. */
+  get note(): { readonly progress?: unknown; readonly logs?: readonly LogLine[] } {
+    return {
+      ...(this.#progress === undefined ? {} : { progress: this.#progress }),
+      ...(this.#logs === undefined ? {} : { logs: [...this.#logs] }),
+    };
   }
 
-  addLog(at: number, message: string): readonly { at: number; message: string }[] {
+  setProgress(value: unknown): void {
+    this.#progress = value;
+  }
+
+  addLog(at: number, message: string): void {
     this.#logs ??= [];
     if (this.#logs.length < MAX_LOGS) this.#logs.push({ at, message });
-    return this.#logs;
   }
 }
 
-const NOTE_EVERY_MS = 1_000;
-const MAX_LOGS = 100;
+/** One more than a handler may write: the count of those that were dropped. */
+const MAX_LOGS = 101;
 
 /** Items handed over together, and the mark that says so durably. */
 export interface RunningBatch {
