@@ -239,9 +239,24 @@ export class Station<Token> {
     for (const resolve of waiting) resolve();
   }
 
+  /**
+   * What has finished by now. While a serial batch has items left, those behind it are not looked at: the thread
+   * may have gone on to them meanwhile, and they would be reported before what came first.
+   */
+  #harvest(): FinishedItem<Token>[] {
+    const finished: FinishedItem<Token>[] = [];
+    let isBlocked = false;
+    for (const batch of this.#batches) {
+      if (isBlocked && !batch.parallel) continue;
+      finished.push(...batch.harvest());
+      if (!batch.parallel && batch.left > 0) isBlocked = true;
+    }
+    return finished;
+  }
+
   /** The watchdog's look: reports what has finished, aborts what is over its time, ends who does not obey. */
   #look(): Sighting {
-    const finished = this.#batches.flatMap((batch) => batch.harvest());
+    const finished = this.#harvest();
     const now = this.#time.now();
     let dueInMs = Number.POSITIVE_INFINITY;
     let leastTimeoutMs = Number.POSITIVE_INFINITY;

@@ -268,7 +268,7 @@ describe('recycling', () => {
     pool.hand([{ token: 'a', name: 'gated', payload: 'a' }]);
     await pool.event('recycled');
     expect(resultOf(await pool.run({ name: 'noop', payload: 'new' }))).toBe('new');
-    expect(pool.slot.batches).toHaveLength(1);
+    await pool.until(() => pool.slot.batches.length === 1);
     gate.open('a');
     expect((await pool.finishedItem('a')).outcome.kind).toBe('completed');
     await pool.event('exited');
