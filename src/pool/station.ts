@@ -9,7 +9,8 @@ import { encodeValue } from '../task/codec.js';
 import type { ServiceCall } from '../task/define-types.js';
 import { storeError } from '../task/stored-error.js';
 import { PoolBatch, type PoolClock, type Runner } from './batch.js';
-import { RELEASED, RELEASED_AFTER_START } from './outcome.js';
+import { blame } from './blame.js';
+import { RELEASED } from './outcome.js';
 import { NameTable, packRows, TRANSFER_BYTES } from './pack.js';
 import { Pages } from './pages.js';
 import type { FinishedItem, ItemOutcome, PoolItem, PoolListener, Slot } from './pool.js';
@@ -278,22 +279,6 @@ export class Station<Token> {
     const isIdle = this.#batches.length === 0 || this.#isEnding;
     return { isIdle, hasChanged: finished.length > 0, dueInMs, leastTimeoutMs };
   }
-}
-
-/** Who is charged for a death: nobody when we ended the thread, the one that ran when it ended by itself. */
-function blame<Token>(
-  batch: PoolBatch<Token>,
-  index: number,
-  wasRunning: boolean,
-  death: Death,
-  running: number,
-): ItemOutcome {
-  if (!wasRunning) return RELEASED;
-  const order = batch.orderOf(index);
-  if (order !== undefined) return { kind: 'aborted', reason: order.reason, threadKilled: true };
-  if (death.expected) return RELEASED_AFTER_START;
-  if (running > 1) return { kind: 'released', started: true, suspect: true };
-  return { kind: 'crashed', detail: death.detail, ...(death.code === undefined ? {} : { code: death.code }) };
 }
 
 /** A thread that answers without having run its items is broken in a way that must not stay hidden. */
