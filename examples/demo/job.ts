@@ -1,6 +1,6 @@
 /**
- * What the command line asks for, and the data folder: `store/` and beside it `job.json`, which says to which folder
- * the store belongs and whether all of it is done. A store is deleted only when it is.
+ * What the command line asks for, and the data folder: `store/`, and beside it `job.json`, which says of
+ * which folder the store is and whether all is done. Only then is a store deleted, by the next run.
  */
 import {
   existsSync,
@@ -9,7 +9,6 @@ import {
   realpathSync,
   renameSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -19,90 +18,66 @@ import type { WalkOptions } from './walk.js';
 
 export interface Job extends WalkOptions {
   readonly store: string;
-  /** By default as many as the machine has cores. */
+  /** By default one for each core. */
   readonly threads: number | undefined;
   /** What to type to go on. */
   readonly command: string;
 }
 
-/** The command cannot be carried out; the message says why, and nothing has been touched. */
+/** What `job.json` holds. */
+type Note = { readonly folder: string; readonly isDone: boolean };
+
+/** The command cannot be carried out; the message says why. Nothing has been touched. */
 export class Refusal extends Error {}
 
-const USAGE = 'npm run demo [-- FOLDER] [--all] [--threads N] [--data DIR]';
+const USAGE = 'Usage: npm run demo [-- FOLDER] [--all] [--threads N] [--data DIR]';
+const OPTIONS = { all: { type: 'boolean' }, threads: { type: 'string' }, data: { type: 'string' } } as const;
 const NODE_MODULES = fileURLToPath(new URL('../../../node_modules', import.meta.url));
-/** Of the default folder; a folder that is named is taken whole. */
+/** Of the default folder; one that is named is taken whole. */
 const DEFAULT_BYTES = 200_000_000;
 
-/** @throws {Refusal} */
+/** @throws {Refusal} {@link TypeError} of `parseArgs`, for options that do not exist. */
 export function readJob(args: readonly string[]): Job {
-  const { values, positionals } = parse(args);
-  const [named] = positionals;
+  const { values, positionals } = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
   const threads = values.threads === undefined ? undefined : Number(values.threads);
   if (positionals.length > 1 || (threads !== undefined && !(Number.isInteger(threads) && threads > 0))) {
-    throw new Refusal(`Usage: ${USAGE}`);
+    throw new Refusal(USAGE);
   }
-  const folder = resolve(named ?? NODE_MODULES);
-  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) throw new Refusal(`No folder ${folder}`);
+  const folder = positionals[0] ?? NODE_MODULES;
+  if (!existsSync(folder)) throw new Refusal(`There is no folder ${folder}`);
   const data = resolve(values.data ?? '.demo');
   return {
     folder: realpathSync(folder),
     data,
     store: join(data, 'store'),
-    maxBytes: named === undefined && !values.all ? DEFAULT_BYTES : Number.POSITIVE_INFINITY,
+    maxBytes: folder === NODE_MODULES && !values.all ? DEFAULT_BYTES : Number.POSITIVE_INFINITY,
     threads,
-    command: ['npm run demo', ...(args.length > 0 ? ['--'] : []), ...args.map(quoted)].join(' '),
+    command: ['npm run demo', ...(args.length > 0 ? ['--'] : []), ...args].join(' '),
   };
 }
 
-/** Makes the data folder this job's own. @throws {Refusal} when it holds something else that is not finished. */
+/** Makes the data folder this job's. @throws {Refusal} when it holds another one that is not done. */
 export function beginJob({ folder, data, store }: Job): void {
-  const last = readLast(data);
+  const note = join(data, 'job.json');
+  const last: Note | undefined = existsSync(note) ? JSON.parse(readFileSync(note, 'utf8')) : undefined;
   if (last === undefined && existsSync(store)) throw new Refusal(`${store} is not a store of this demo`);
-  if (last !== undefined && !last.isDone && last.folder !== folder) {
-    throw new Refusal(
-      `${data} holds an unfinished run over ${last.folder}. Finish that one first, name another place with ` +
-        `--data DIR, or delete ${data}.`,
-    );
+  if (last?.isDone === false && last.folder !== folder) {
+    const ways = `Finish that first, name another place with --data DIR, or delete ${data}.`;
+    throw new Refusal(`${data} holds an unfinished run over ${last.folder}. ${ways}`);
   }
   if (last?.isDone) rmSync(store, { recursive: true, force: true });
-  writeLast(data, { folder, isDone: false });
-}
-
-/** All is done and has been shown. */
-export function finishJob({ folder, data }: Job): void {
-  writeLast(data, { folder, isDone: true });
-}
-
-interface Last {
-  readonly folder: string;
-  readonly isDone: boolean;
-}
-
-function readLast(data: string): Last | undefined {
-  const path = join(data, 'job.json');
-  return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined;
-}
-
-/** Written aside and renamed, so that it is whole at every moment. */
-function writeLast(data: string, last: Last): void {
   mkdirSync(data, { recursive: true });
+  write(data, { folder, isDone: false });
+}
+
+/** All is done, and the table has been shown. */
+export function finishJob({ folder, data }: Job): void {
+  write(data, { folder, isDone: true });
+}
+
+/** Aside, then renamed: it is whole at every moment. */
+function write(data: string, note: Note): void {
   const path = join(data, 'job.json');
-  writeFileSync(`${path}.new`, `${JSON.stringify(last)}\n`, { flush: true });
+  writeFileSync(`${path}.new`, JSON.stringify(note), { flush: true });
   renameSync(`${path}.new`, path);
-}
-
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: { all: { type: 'boolean' }, threads: { type: 'string' }, data: { type: 'string' } },
-    });
-  } catch (error) {
-    throw new Refusal(`${(error as Error).message}\nUsage: ${USAGE}`);
-  }
-}
-
-function quoted(text: string): string {
-  return /^[\w./:=@+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,11 +1,11 @@
-/** The demo's task. Loaded by the worker threads; it knows nothing of queues, stores and other threads. */
+/** The demo's task, loaded by the worker threads. It knows nothing of queues, stores and other threads. */
 import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from 'node:fs';
 import { threadId } from 'node:worker_threads';
 import { brotliCompressSync, constants as zlib } from 'node:zlib';
 import { NotRetryableError, type TaskContext, task } from 'millrace/task';
 
-/** What becomes of one file. The path is part of it because a completed task keeps only its result. */
+/** What becomes of a file. It has the path because a completed task keeps its result, not its payload. */
 export interface Compressed {
   readonly path: string;
   readonly bytes: number;
@@ -14,16 +14,13 @@ export interface Compressed {
   readonly thread: number;
 }
 
-/** Results and keys are kept for a year, so that an interrupted run can wait that long to be finished. */
-export const KEPT_MS = 365 * 86_400_000;
-
 const BROTLI = { params: { [zlib.BROTLI_PARAM_QUALITY]: 5 } };
-/** One block per thread is enough: a thread runs one handler at a time, and this handler never awaits. */
+/** One for each thread is enough: this handler never awaits, so a thread has one file open at a time. */
 const block = Buffer.allocUnsafe(1_048_576);
 
 /**
- * Hashes a file and compresses it block by block, each block a stream of its own. So memory is bounded, however
- * large the file, and between two blocks there is time to see that the task is to stop.
+ * Hashes a file and compresses it block by block, each block a stream of its own. So memory is bounded,
+ * however large the file, and between two blocks the handler sees that it is to stop.
  */
 export const compress = task(
   ({ path }: { path: string }, context: TaskContext): Compressed => {
@@ -46,22 +43,23 @@ export const compress = task(
   },
   {
     timeoutMs: 3_600_000,
-    // Another attempt would meet the same; anything else, say EIO or EMFILE, gets two more.
+    // After these the task is a dead letter at once. Anything else, say EIO, gets two more attempts.
     notRetryable: ['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'ELOOP', 'ENAMETOOLONG', 'ENXIO'],
-    retentionMs: { completed: KEPT_MS, dead: KEPT_MS },
+    retentionMs: { completed: Number.POSITIVE_INFINITY, dead: Number.POSITIVE_INFINITY },
   },
 );
 
 /**
- * Opens a file that has not become something else since the walk. Looked at before, because to open a device may
- * have an effect, and after, because it may be replaced in between; without blocking, because a pipe would wait for
- * its writer. A folder comes here when the walk could not read it: to open it says why.
+ * Opens a file that is still one. It is looked at before, because to open a device may do something, and
+ * after, because it may have been replaced in between; without blocking, because a pipe would wait for its
+ * writer. A folder is passed on when the walk could not read it: to open it says why.
  */
 function openRegular(path: string): number {
   const found = lstatSync(path);
-  if (!found.isFile() && !found.isDirectory()) throw new NotRetryableError(`Not a regular file: ${path}`);
-  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
-  if (fstatSync(file).isFile()) return file;
-  closeSync(file);
-  throw new NotRetryableError(`Not a regular file: ${path}`);
+  if (found.isFile() || found.isDirectory()) {
+    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+    if (fstatSync(file).isFile()) return file;
+    closeSync(file);
+  }
+  throw new NotRetryableError('not a regular file');
 }

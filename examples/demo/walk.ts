@@ -1,6 +1,7 @@
 /**
- * Finds files, always in the same order, and holds no more than the listings of the folders it stands in. Symbolic
- * links are not followed. It never fails: what it cannot read it hands out all the same, and the task says why.
+ * Finds files, always in the same order, and holds no more than the listings of the folders it stands in.
+ * Symbolic links are not followed. It never fails: what it cannot read it hands out all the same, and the
+ * task says why.
  */
 import type { Dirent } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
@@ -11,21 +12,36 @@ export interface FoundFile {
   readonly bytes: number;
 }
 
+/** How much something is. */
+export interface Amount {
+  readonly files: number;
+  readonly bytes: number;
+}
+
 export interface WalkOptions {
   readonly folder: string;
-  /** A folder that is left out: that of the store. */
+  /** A folder that is left out: the demo's own. */
   readonly data: string;
-  /** Ends after the file with which this is reached. */
+  /** The file that reaches this is the last one. */
   readonly maxBytes: number;
 }
 
 export async function* walk({ folder, data, maxBytes }: WalkOptions): AsyncGenerator<FoundFile> {
   let bytes = 0;
   for await (const file of filesBelow(folder, data)) {
-    if (bytes >= maxBytes) return;
-    bytes += file.bytes;
     yield file;
+    bytes += file.bytes;
+    if (bytes >= maxBytes) return;
   }
+}
+
+export async function measure(found: AsyncIterable<FoundFile>): Promise<Amount> {
+  const total = { files: 0, bytes: 0 };
+  for await (const { bytes } of found) {
+    total.files++;
+    total.bytes += bytes;
+  }
+  return total;
 }
 
 export async function* inBatches<Item>(items: AsyncIterable<Item>, size: number): AsyncGenerator<Item[]> {
@@ -39,26 +55,12 @@ export async function* inBatches<Item>(items: AsyncIterable<Item>, size: number)
 }
 
 async function* filesBelow(folder: string, leftOut: string): AsyncGenerator<FoundFile> {
-  let entries: Dirent[];
-  try {
-    entries = await readdir(folder, { withFileTypes: true });
-  } catch {
-    yield { path: folder, bytes: 0 };
-    return;
-  }
-  entries.sort((one, other) => (one.name < other.name ? -1 : 1));
-  for (const entry of entries) {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((): Dirent[] | undefined => undefined);
+  if (entries === undefined) yield { path: folder, bytes: 0 };
+  for (const entry of entries?.sort((one, other) => (one.name < other.name ? -1 : 1)) ?? []) {
     const path = join(folder, entry.name);
     if (entry.isSymbolicLink() || path === leftOut) continue;
     if (entry.isDirectory()) yield* filesBelow(path, leftOut);
-    else yield { path, bytes: await sizeOf(path) };
-  }
-}
-
-async function sizeOf(path: string): Promise<number> {
-  try {
-    return (await lstat(path)).size;
-  } catch {
-    return 0;
+    else yield { path, bytes: (await lstat(path).catch(() => undefined))?.size ?? 0 };
   }
 }
