@@ -3,7 +3,15 @@
  * segments, windows or commits.
  */
 
-export type ModelState = 'scheduled' | 'ready' | 'running' | 'completed' | 'dead' | 'cancelled' | 'deleted' | 'pruned';
+export type ModelState =
+  | 'scheduled'
+  | 'ready'
+  | 'running'
+  | 'completed'
+  | 'dead'
+  | 'cancelled'
+  | 'deleted'
+  | 'pruned';
 
 export interface ModelTask {
   /** Its payload and its identity in the model. */
@@ -58,7 +66,8 @@ export class Model {
     const trial = this.clone();
     for (const draft of drafts) {
       const { unique } = draft;
-      if (unique?.onConflict === 'reject' && trial.holder(draft.name, unique.key) !== undefined) return undefined;
+      if (unique?.onConflict === 'reject' && trial.holder(draft.name, unique.key) !== undefined)
+        return undefined;
       trial.#add(draft);
     }
     return drafts.map((draft) => this.#add(draft));

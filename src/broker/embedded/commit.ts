@@ -18,6 +18,7 @@ import { PLAIN_LANE, taskKey, u48 } from './keys.js';
 import { packResults } from './rows.js';
 import { type FreshResult, PLACE, type Segment } from './segment.js';
 import { PlaceSettled } from './tickets.js';
+import type { Waiter } from './waiters.js';
 
 const HOLD_MS = 0.3;
 const RESULT_GAP_MS = 10;
@@ -31,7 +32,7 @@ class Turn {
   changes = 0;
   readonly newSegments: Segment[] = [];
   readonly touched = new Set<Segment>();
-  readonly settled: { readonly key: string; readonly settled: Settled }[] = [];
+  readonly settled: { readonly waiting: readonly Waiter[]; readonly settled: Settled }[] = [];
   readonly expiries = new Expiries();
   /** Keys of records that must be flushed before they start. */
   readonly held = new Set<string>();
@@ -239,9 +240,9 @@ export class CommitCycle {
     const { waiters, storeNumber } = this.#core;
     const isWatched = waiters.isWatched;
     if (!isWatched && !segment.hasTickets && segment.waiters === undefined) return;
-    for (const { index, result } of fresh) {
+    for (const { index, result, isDeleted } of fresh) {
       const isAwaited = isWatched || segment.waiters?.[index] !== undefined;
-      const isKept = segment.hasTickets && result.length <= KEPT_RESULT_BYTES;
+      const isKept = segment.hasTickets && !isDeleted && result.length <= KEPT_RESULT_BYTES;
       if (!isKept) segment.places[index] = PLACE.gone;
       if (!isAwaited && !isKept) continue;
       const settled = new PlaceSettled(storeNumber, segment, index, result);
@@ -263,7 +264,7 @@ export class CommitCycle {
       if (!segment.resident || segment.heldFrom < segment.count) mayClaim = true;
     }
     for (const tell of finish) tell();
-    for (const { key, settled } of turn.settled) core.waiters.tellKey(key, settled);
+    for (const { waiting, settled } of turn.settled) for (const waiter of waiting) waiter.told(settled);
     turn.resolve();
     if (mayClaim) core.wake();
     this.#schedule();
@@ -278,6 +279,9 @@ export class CommitCycle {
     this.#ended = error;
     inFlight?.reject(error);
     this.#turn.reject(error);
+    for (const { waiting } of [...(inFlight?.settled ?? []), ...this.#turn.settled]) {
+      for (const waiter of waiting) waiter.told(error);
+    }
     this.#core.waiters.end(error, [...this.#core.segments.values(), ...(inFlight?.touched ?? [])]);
     this.#tellFenced?.(error);
   }

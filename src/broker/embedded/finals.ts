@@ -12,7 +12,7 @@ import { isInGap } from './numbering.js';
 import type { Readying } from './readying.js';
 import { isFinalRecord, laterKey, sealRecord, settledOf, type TaskRecord } from './record.js';
 import { ROW, readHeader, type UnpackedResult, withoutResult } from './rows.js';
-import { PLACE, type Segment } from './segment.js';
+import { type FreshResult, PLACE, type Segment } from './segment.js';
 import type { Settling } from './settling.js';
 import type { Waiter } from './waiters.js';
 import type { Uniques } from './uniques.js';
@@ -45,6 +45,8 @@ export class Finals {
       throw new UnknownTaskError(id);
     }
     const found = this.#find(parts);
+    const fresh = found?.kind === 'place' ? freshAt(found.segment, found.index) : undefined;
+    if (fresh?.isDeleted === true) throw new ResultExpiredError(id);
     if (found === undefined && isInGap(tables, parts.segment)) throw new UnknownTaskError(id);
     if (found === undefined || (found.kind === 'record' && found.record.isDeleted))
       throw new ResultExpiredError(id);
@@ -185,10 +187,14 @@ export class Finals {
       const header = readHeader(tables.get('done', found.rowKey)!, this.#core.where, ROW.results);
       tables.put('done', found.rowKey, withoutResult(header, found.result));
       counters.add(found.id.queue, 'completed', -1);
-    } else {
-      if (found.kind === 'place' || !isFinalRecord(found.record))
-        throw new WrongStateError(id, 'not final', 'deleted');
+    } else if (found.kind === 'record') {
+      if (!isFinalRecord(found.record)) throw new WrongStateError(id, 'not final', 'deleted');
       this.#deleteRecord(found.record);
+    } else {
+      const fresh = freshAt(found.segment, found.index);
+      if (fresh === undefined) throw new WrongStateError(id, 'not final', 'deleted');
+      fresh.isDeleted = true;
+      counters.add(found.segment.line.line.queue, 'completed', -1);
     }
     await commits.changed();
   }
@@ -253,8 +259,12 @@ export class Finals {
 
 /** Waiting or claimed there, or settled so freshly that there is no row of it yet. */
 function isStillIn(segment: Segment, index: number, place: number): boolean {
-  if (place === PLACE.settled) return segment.fresh.some((entry) => entry.index === index);
+  if (place === PLACE.settled) return freshAt(segment, index) !== undefined;
   return place !== PLACE.gone;
+}
+
+function freshAt(segment: Segment, index: number): FreshResult | undefined {
+  return segment.fresh.find((entry) => entry.index === index);
 }
 
 function keyOf(record: { readonly segment: number; readonly index: number }): string {

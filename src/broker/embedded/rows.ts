@@ -84,6 +84,7 @@ export interface PackedResult {
   readonly result: Uint8Array;
   readonly startedAt: number;
   readonly runMs: number;
+  readonly isDeleted: boolean;
 }
 
 /** Packs results of consecutive tasks into one row. */
@@ -93,18 +94,20 @@ export function packResults(
   home: { readonly prefix: string; readonly createdAt: number },
 ): Buffer {
   let bytes = RESULTS_AT;
-  for (const { result } of results) bytes += RESULT_HEADER_BYTES + result.length;
+  for (const { result, isDeleted } of results) bytes += RESULT_HEADER_BYTES + (isDeleted ? 0 : result.length);
   const row = Buffer.allocUnsafe(bytes);
   row.write(home.prefix, HEADER_BYTES, HOME_BYTES, 'latin1');
   putU48(row, home.createdAt, HEADER_BYTES + HOME_BYTES);
   let at = RESULTS_AT;
-  for (const { name, result, startedAt, runMs } of results) {
-    row.writeUInt32BE(result.length, at);
-    row.writeUInt32BE((RESULT.completed << 24) | name, at + 4);
+  for (const { name, result, startedAt, runMs, isDeleted } of results) {
+    const size = isDeleted ? 0 : result.length;
+    const status = isDeleted ? RESULT.deleted : RESULT.completed;
+    row.writeUInt32BE(size, at);
+    row.writeUInt32BE((status << 24) | name, at + 4);
     row.writeDoubleBE(startedAt, at + 8);
     row.writeFloatBE(runMs, at + 16);
-    row.set(result, at + RESULT_HEADER_BYTES);
-    at += RESULT_HEADER_BYTES + result.length;
+    if (size > 0) row.set(result, at + RESULT_HEADER_BYTES);
+    at += RESULT_HEADER_BYTES + size;
   }
   writeHeader(row, ROW.results, results.length, settledAt);
   return row;
@@ -120,7 +123,6 @@ export interface UnpackedResult extends PackedResult {
   readonly settledAt: number;
   /** Byte offset of its status in the row. */
   readonly statusAt: number;
-  readonly isDeleted: boolean;
 }
 
 /** The result at position `nth` of a done row, or `undefined` when the row is shorter. */

@@ -31,6 +31,8 @@ export interface FreshResult extends PackedResult {
   readonly index: number;
   readonly settledAt: number;
   readonly expiresAt: number;
+  /** Deleted before it was written. */
+  isDeleted: boolean;
 }
 
 export class Segment {

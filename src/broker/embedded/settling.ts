@@ -90,7 +90,9 @@ export class Settling {
     commits.turn.expiries.add(expiresAt, 'task', key);
     this.#core.transfers.delete(key);
     if (record.meta.unique !== undefined) this.#uniques.free(record.name, record.meta.unique, record.idBytes);
-    commits.turn.settled.push({ key, settled: records.settledOf(record) });
+    // Who comes later may wait for another end: the task can be redriven before this one is flushed.
+    const waiting = this.#core.waiters.takeKey(key);
+    if (waiting !== undefined) commits.turn.settled.push({ waiting, settled: records.settledOf(record) });
   }
 
   #release(claim: EmbeddedClaim, suspect: boolean): void {
@@ -113,6 +115,7 @@ export class Settling {
       runMs,
       settledAt: settlement.settledAt,
       expiresAt: settlement.expiresAt,
+      isDeleted: false,
     });
     this.leave(claim, PLACE.settled);
     this.#core.counters.add(segment.line.line.queue, 'completed', 1);

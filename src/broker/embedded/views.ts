@@ -94,7 +94,7 @@ export class Views {
   /** Settled, and on its way into a done row. */
   #ofFresh(claim: EmbeddedClaim, fresh: FreshResult): TaskView {
     const { createdAt, segment, level, id } = claim;
-    const done = { ...fresh, createdAt, statusAt: 0, isDeleted: false };
+    const done = { ...fresh, createdAt, statusAt: 0 };
     return this.#ofDone({ id, queue: segment.line.line.queue, level }, done);
   }
 

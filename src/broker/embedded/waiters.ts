@@ -61,11 +61,15 @@ export class Waiters {
   }
 
   tellKey(key: string, settled: Settled): void {
-    if (this.#byKey.size === 0) return;
+    for (const waiter of this.takeKey(key) ?? []) waiter.told(settled);
+  }
+
+  /** Takes out who waits for a task now, to be told later. */
+  takeKey(key: string): readonly Waiter[] | undefined {
+    if (this.#byKey.size === 0) return undefined;
     const waiting = this.#byKey.get(key);
-    if (waiting === undefined) return;
-    this.#byKey.delete(key);
-    for (const waiter of waiting) waiter.told(settled);
+    if (waiting !== undefined) this.#byKey.delete(key);
+    return waiting;
   }
 
   /** Nothing will be settled here any more: tells everybody who waits now or later. */

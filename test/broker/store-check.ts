@@ -1,0 +1,184 @@
+/**
+ * Reads all rows of an embedded store and holds them against the invariants of its layout: every accepted task is in
+ * exactly one place, every index says what the rows say, and the counters equal a recount.
+ */
+import assert from 'node:assert/strict';
+import { COUNTED } from '#src/broker/embedded/counters.js';
+import { PLAIN_LANE, readU16, readU48, taskKey, u16, u48 } from '#src/broker/embedded/keys.js';
+import { isFinalRecord, laterKey, openRecord, type TaskRecord } from '#src/broker/embedded/record.js';
+import {
+  HEADER_BYTES,
+  homeOf,
+  REF_BYTES,
+  ROW,
+  readHeader,
+  unpackResults,
+} from '#src/broker/embedded/rows.js';
+import type { TableName, Tables } from '#src/broker/embedded/tables.js';
+
+const FINAL_CODES = { completed: '\0', dead: '\x01', cancelled: '\x02' } as const;
+
+export interface Recount {
+  /** By queue name, counts that are not zero. */
+  readonly counts: Record<string, Record<string, number>>;
+  readonly rows: Record<TableName, number>;
+}
+
+export function checkStore(tables: Tables): Recount {
+  return new StoreCheck(tables).run();
+}
+
+class StoreCheck {
+  readonly #tables: Tables;
+  readonly #records = new Map<string, TaskRecord>();
+  /** Tasks that a done row answers for. */
+  readonly #done = new Set<string>();
+  readonly #refs = new Map<string, number>();
+  readonly #waiting = new Set<string>();
+  readonly #queues = new Map<number, string>();
+  readonly #counts: Record<string, Record<string, number>> = {};
+  readonly #rows: Partial<Record<TableName, number>> = {};
+
+  constructor(tables: Tables) {
+    this.#tables = tables;
+  }
+
+  run(): Recount {
+    for (const [key, value] of this.#all('name')) {
+      if (key[0] === '\x01') this.#queues.set(readU16(key, 1), Buffer.from(value).toString());
+    }
+    for (const [key, row] of this.#all('task')) this.#records.set(key, openRecord(row, 'store'));
+    this.#readResults();
+    this.#readSegments();
+    for (const [key, record] of this.#records) this.#checkRecord(key, record);
+    this.#checkIndexes();
+    this.#checkCounters();
+    return { counts: this.#counts, rows: this.#rows as Record<TableName, number> };
+  }
+
+  #all(table: TableName) {
+    const rows = this.#tables.range(table, { start: '', end: '\u0100', limit: 10_000_000 });
+    this.#rows[table] = rows.length;
+    return rows;
+  }
+
+  #count(queue: string, what: string): void {
+    this.#counts[queue] ??= {};
+    this.#counts[queue][what] = (this.#counts[queue][what] ?? 0) + 1;
+  }
+
+  #readResults(): void {
+    for (const [key, row] of this.#all('done')) {
+      const header = readHeader(row, 'store', ROW.results);
+      const queue = this.#queues.get(readU16(homeOf(header), 0))!;
+      for (const [nth, result] of unpackResults(header).entries()) {
+        const task = taskKey(readU48(key, 0), readU16(key, 6) + nth);
+        assert.ok(!this.#done.has(task), 'a task has one result');
+        assert.ok(!this.#records.has(task), 'a task with a result in a done row has no record');
+        this.#done.add(task);
+        if (!result.isDeleted) this.#count(queue, 'completed');
+      }
+    }
+  }
+
+  #readSegments(): void {
+    let placed = 0;
+    for (const [key, bytes] of this.#all('ready')) {
+      const { row, kind, count } = readHeader(bytes, 'store', ROW.tasks, ROW.refs);
+      const isAside = key.slice(2, 10) !== PLAIN_LANE;
+      const number = readU48(key, 11);
+      if (isAside) {
+        placed++;
+        assert.equal(
+          Buffer.from(this.#tables.get('place', u48(number))!).toString('latin1'),
+          key.slice(2, 10),
+        );
+      }
+      let open = 0;
+      for (let index = 0; index < count; index++) {
+        const at = HEADER_BYTES + index * REF_BYTES;
+        const task = kind === ROW.refs ? row.toString('latin1', at, at + REF_BYTES) : taskKey(number, index);
+        const isHere = kind === ROW.refs ? this.#isRefHere(task, number, index) : this.#isTaskHere(task);
+        if (!isHere) continue;
+        open++;
+        this.#waiting.add(task);
+        const queue = this.#queues.get(readU16(key, 0))!;
+        this.#count(queue, 'ready');
+        if (isAside) this.#count(queue, 'unhandled');
+      }
+      this.#openPlaces.push([number, open]);
+    }
+    this.#all('place');
+    assert.equal(this.#rows.place, placed, 'the lane is noted of stored segments only');
+  }
+  readonly #openPlaces: [segment: number, open: number][] = [];
+
+  /** Stored segments in which nothing is left to do; they go when they are met. */
+  get overSegments(): number {
+    return this.#openPlaces.filter(([, open]) => open === 0).length;
+  }
+
+  #isTaskHere(task: string): boolean {
+    return !this.#done.has(task) && !this.#records.has(task);
+  }
+
+  #isRefHere(task: string, segment: number, index: number): boolean {
+    const record = this.#records.get(task);
+    if (record?.state !== 'ready' || record.readyIn !== segment || record.readyAt !== index) return false;
+    this.#refs.set(task, (this.#refs.get(task) ?? 0) + 1);
+    return true;
+  }
+
+  #checkRecord(key: string, record: TaskRecord): void {
+    assert.equal(taskKey(record.segment, record.index), key);
+    if (record.state === 'ready') {
+      assert.equal(this.#refs.get(key), 1, 'a ready record is referred to once');
+      return;
+    }
+    if (record.isDeleted) return;
+    this.#count(record.queue, record.state);
+    if (record.state === 'scheduled') {
+      if (record.attempts.length > 0) this.#count(record.queue, 'retrying');
+      assert.ok(
+        this.#tables.has('later', laterKey(record)),
+        'a scheduled record is in the index of due times',
+      );
+    } else {
+      assert.ok(
+        this.#tables.has('final', this.#finalKey(key, record)),
+        'a final record is in the index of states',
+      );
+    }
+  }
+
+  #finalKey(key: string, record: TaskRecord): string {
+    const queue = [...this.#queues].find(([, name]) => name === record.queue)![0];
+    return FINAL_CODES[record.state as keyof typeof FINAL_CODES] + u16(queue) + u48(record.settledAt) + key;
+  }
+
+  #checkIndexes(): void {
+    for (const [key] of this.#all('later')) {
+      assert.equal(this.#records.get(key.slice(6))?.state, 'scheduled', 'what is due is scheduled');
+    }
+    for (const [key] of this.#all('final')) {
+      const record = this.#records.get(key.slice(9));
+      assert.ok(
+        record !== undefined && isFinalRecord(record) && !record.isDeleted,
+        'what is listed as final is',
+      );
+    }
+    for (const [key] of this.#all('note')) assert.ok(this.#waiting.has(key), 'what is noted is not final');
+    for (const table of ['expiry', 'unique', 'lane', 'fact', 'meta'] as const) this.#all(table);
+  }
+
+  #checkCounters(): void {
+    const stored: Record<string, Record<string, number>> = {};
+    for (const [key, value] of this.#all('count')) {
+      const row = Buffer.from(value);
+      const counts = COUNTED.map((name, at) => [name, row.readDoubleBE(at * 8)] as const);
+      const some = counts.filter(([, count]) => count !== 0);
+      if (some.length > 0) stored[this.#queues.get(readU16(key, 0))!] = Object.fromEntries(some);
+    }
+    assert.deepEqual(stored, this.#counts, 'the counters equal a recount');
+  }
+}

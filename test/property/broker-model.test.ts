@@ -1,0 +1,128 @@
+/**
+ * Random commands to a backend and to a naive model of it must have the same answers; after each flush every row is
+ * checked. A failure prints seed, path and commands: give `seed` and `path` to `fc.assert` to see it again.
+ */
+import fc from 'fast-check';
+import { describe, it } from 'vitest';
+import { type Disk, LmdbDisk, MemoryDisk } from './disks.js';
+import { type ClaimMode, type Ending, Rig } from './rig.js';
+
+type Step = fc.AsyncCommand<object, Rig>;
+
+function step(name: string, run: (rig: Rig) => unknown): Step {
+  return { check: () => true, run: async (_, rig) => void (await run(rig)), toString: () => name };
+}
+
+const level = fc.constantFrom(5, 5, 5, 9, 0);
+const unique = fc.record(
+  {
+    key: fc.constantFrom('k', 'l'),
+    onConflict: fc.constantFrom('keep', 'replace', 'reject'),
+    forMs: fc.constantFrom(3_000, 50_000),
+  },
+  { requiredKeys: ['key', 'onConflict'] },
+);
+const draft = fc.record(
+  {
+    name: fc.constantFrom('t', 't', 'x'),
+    queue: fc.constantFrom('a', 'b'),
+    level,
+    delay: fc.integer({ min: 1, max: 20 }),
+    startAfterCommit: fc.boolean(),
+    unhandled: fc.boolean(),
+    unique,
+  },
+  { requiredKeys: ['name', 'queue', 'level'] },
+);
+const keepMs = fc.constantFrom(0, 5_000, 1e8, Number.POSITIVE_INFINITY);
+
+/** Due times that are all different, so that their order is known. */
+let dueSerial = 0;
+
+const steps: fc.Arbitrary<Step>[] = [
+  fc.array(draft, { minLength: 1, maxLength: 6 }).map((drafts) =>
+    step(`enqueue ${JSON.stringify(drafts)}`, (rig) =>
+      rig.enqueue(
+        drafts.map(({ delay, unhandled, ...shape }) => ({
+          ...shape,
+          ...(delay === undefined ? {} : { runAt: rig.model.now + delay * 1_000 + (dueSerial++ % 997) }),
+          ...(unhandled === true && shape.name === 'x' ? { unhandled } : {}),
+        })),
+      ),
+    ),
+  ),
+  fc
+    .tuple(
+      fc.integer({ min: 1, max: 9 }),
+      fc.constantFrom<ClaimMode>('take', 'take', 'skip queue a', 'park name x'),
+    )
+    .map(([max, mode]) => step(`claim ${max}, ${mode}`, (rig) => rig.claim(max, mode))),
+  fc
+    .tuple(
+      fc.constantFrom<Ending>(
+        'complete',
+        'complete',
+        'complete with a note',
+        'bury',
+        'cancel',
+        'release',
+        'retry',
+      ),
+      fc.integer({ min: 0, max: 0xffff }),
+      fc.integer({ min: 0, max: 20 }),
+      keepMs,
+    )
+    .map(([ending, picks, delay, keep]) =>
+      step(`${ending} ${picks} delay ${delay} keep ${keep}`, (rig) => rig.settle(ending, picks, delay, keep)),
+    ),
+  fc
+    .tuple(fc.constantFrom('cancel', 'redrive', 'delete'), fc.nat(200), keepMs)
+    .map(([verb, pick, keep]) =>
+      step(`${verb} ${pick} keep ${keep}`, (rig) => rig.act(verb as 'cancel', pick, keep)),
+    ),
+  fc
+    .tuple(fc.integer({ min: 0, max: 15_000 }), fc.constantFrom(1, 3, 100))
+    .map(([ms, limit]) => step(`tick ${ms}, promote ${limit}`, (rig) => rig.tick(ms, limit))),
+  fc
+    .tuple(fc.constantFrom(0, 3_000, 70_000), fc.constantFrom(1, 1_000))
+    .map(([ms, limit]) => step(`tick ${ms}, prune ${limit}`, (rig) => rig.prune(ms, limit))),
+  fc
+    .tuple(fc.nat(200), fc.boolean())
+    .map(([pick, byTicket]) => step(`wait ${pick} ${byTicket}`, (rig) => rig.wait(pick, byTicket))),
+  fc.nat(50).map((pick) => step(`settle again ${pick}`, (rig) => rig.settleAgain(pick))),
+  fc.boolean().map((isReleased) => step(`turn ${isReleased}`, (rig) => rig.turn(isReleased))),
+  fc.constant(step('flush', (rig) => rig.flush())),
+  fc.constant(step('verify', (rig) => rig.verify())),
+  fc.constant(step('reopen', (rig) => rig.reopen())),
+  fc.constant(step('crash', (rig) => rig.crash())),
+];
+
+function law(makeDisk: () => Disk, numRuns: number): Promise<void> {
+  const property = fc.asyncProperty(
+    fc.commands(steps, { maxCommands: 60, size: 'max' }),
+    fc.constantFrom(1, 4, 8, 20_000),
+    async (commands, windowTasks) => {
+      const disk = makeDisk();
+      const rig = new Rig(disk, windowTasks);
+      try {
+        await rig.open();
+        await fc.asyncModelRun(() => ({ model: {}, real: rig }), commands);
+        await rig.finish();
+      } finally {
+        await disk.destroy();
+      }
+    },
+  );
+  return fc.assert(property, { numRuns, verbose: 1, endOnFailure: process.env.SHRINK === undefined });
+}
+
+describe('a backend and its model', () => {
+  const runs = Number(process.env.MODEL_RUNS ?? 1);
+
+  const timeout = 20_000 * runs;
+
+  it('agree in memory, with commits that end when they like', { timeout }, () =>
+    law(() => new MemoryDisk(), 300 * runs),
+  );
+  it('agree on LMDB', { timeout }, () => law(() => new LmdbDisk(), 40 * runs));
+});

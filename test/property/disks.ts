@@ -1,0 +1,140 @@
+/** Stores that tell when a commit takes what was put and when it is durable, and whose owner can die. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { memoryTables } from '#src/broker/embedded/memory-tables.js';
+import { passOverUnaccepted } from '#src/broker/embedded/numbering.js';
+import { TABLE_NAMES, type TableName, type Tables } from '#src/broker/embedded/tables.js';
+import { type LmdbTables, lmdbTables } from '#src/broker/lmdb/lmdb-tables.js';
+
+export interface Watch {
+  /** All that has been put by now is in the commit that begins. */
+  begun(): void;
+  committed(): void;
+}
+
+export interface Disk {
+  readonly name: string;
+  /** Opens what is committed. */
+  open(watch: Watch): Promise<Tables>;
+  /** Lets the commit in flight end, where that waits for a word. */
+  release(): void;
+  /** Nothing that the owner does from now on reaches the store. */
+  kill(): Promise<void>;
+  destroy(): Promise<void>;
+}
+
+type Change = readonly [TableName, string, Uint8Array | undefined];
+
+/** In memory; a commit ends when the test says so, and what was not committed is lost with its owner. */
+export class MemoryDisk implements Disk {
+  readonly name = 'memory';
+  readonly #committed = memoryTables();
+  #owner = 0;
+  #finish: (() => void) | undefined;
+
+  async open(watch: Watch): Promise<Tables> {
+    const owner = ++this.#owner;
+    const current = memoryTables();
+    for (const table of TABLE_NAMES) {
+      for (const [key, value] of rowsOf(this.#committed, table)) current.put(table, key, value);
+    }
+    let journal: Change[] = [];
+    const tables: Tables = {
+      ...current,
+      put: (table, key, value) => {
+        current.put(table, key, value);
+        journal.push([table, key, value]);
+      },
+      delete: (table, key) => {
+        current.delete(table, key);
+        journal.push([table, key, undefined]);
+      },
+      commit: () => {
+        if (owner !== this.#owner) return Promise.reject(new Error('this owner is dead'));
+        const changes = journal;
+        journal = [];
+        return this.#commit(watch, changes);
+      },
+    };
+    const numbered = passOverUnaccepted(tables);
+    this.release();
+    await numbered;
+    return tables;
+  }
+
+  #commit(watch: Watch, changes: readonly Change[]): Promise<void> {
+    watch.begun();
+    return new Promise((resolve) => {
+      this.#finish = () => {
+        this.#finish = undefined;
+        for (const [table, key, value] of changes) {
+          if (value === undefined) this.#committed.delete(table, key);
+          else this.#committed.put(table, key, Uint8Array.from(value));
+        }
+        watch.committed();
+        resolve();
+      };
+    });
+  }
+
+  release(): void {
+    this.#finish?.();
+  }
+
+  async kill(): Promise<void> {
+    this.#owner++;
+    this.#finish = undefined;
+  }
+
+  async destroy(): Promise<void> {}
+}
+
+function rowsOf(tables: Tables, table: TableName) {
+  return tables.range(table, { start: '', end: '\u0100', limit: 1_000_000 });
+}
+
+/** LMDB in a folder of its own. */
+export class LmdbDisk implements Disk {
+  readonly name = 'lmdb';
+  readonly #folder = mkdtempSync(join(tmpdir(), 'millrace-model-'));
+  #tables: LmdbTables | undefined;
+  #inFlight: Promise<void> = Promise.resolve();
+  #epoch = 0;
+
+  async open({ begun, committed }: Watch): Promise<Tables> {
+    const tables = await lmdbTables(join(this.#folder, 'data.mdb'), ++this.#epoch);
+    await passOverUnaccepted(tables);
+    this.#tables = tables;
+    const commit = (): Promise<void> => {
+      if (this.#tables !== tables) return Promise.reject(new Error('this owner is dead'));
+      begun();
+      this.#inFlight = tables.commit().then(committed);
+      return this.#inFlight;
+    };
+    return {
+      kind: 'lmdb',
+      get: (table, key) => tables.get(table, key),
+      has: (table, key) => tables.has(table, key),
+      put: (table, key, value) => tables.put(table, key, value),
+      delete: (table, key) => tables.delete(table, key),
+      range: (table, range) => tables.range(table, range),
+      commit,
+      close: () => this.kill(),
+    };
+  }
+
+  release(): void {}
+
+  async kill(): Promise<void> {
+    const tables = this.#tables;
+    this.#tables = undefined;
+    await this.#inFlight;
+    await tables?.close();
+  }
+
+  async destroy(): Promise<void> {
+    await this.kill();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}

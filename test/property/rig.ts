@@ -1,0 +1,445 @@
+/**
+ * A backend and its model side by side: every action is done to both and must have the same answer. The model as of
+ * each commit is kept, because a crash takes both back to it.
+ */
+import assert from 'node:assert/strict';
+import { setImmediate } from 'node:timers/promises';
+import type {
+  Backend,
+  Broker,
+  Claim,
+  Head,
+  Settled,
+  Settlement,
+  Ticket,
+  Verdict,
+} from '#src/broker/broker.js';
+import { openEmbedded } from '#src/broker/embedded/broker.js';
+import type { Tables } from '#src/broker/embedded/tables.js';
+import type { NewTask, TaskView } from '#src/task/task.js';
+import { checkStore } from '../broker/store-check.js';
+import type { Disk } from './disks.js';
+import { Model, type ModelDraft, type ModelTask } from './model.js';
+
+export type Ending = 'complete' | 'complete with a note' | 'bury' | 'cancel' | 'release' | 'retry';
+export type ClaimMode = 'take' | 'skip queue a' | 'park name x';
+
+interface Waiting {
+  readonly text: string;
+  readonly settled: Promise<Settled | Error>;
+  expected: string | undefined;
+}
+
+const LIMITS = { maxPendingEnqueues: 100_000, maxPendingBytes: 1e9 };
+const DAY_MS = 86_400_000;
+
+export class Rig {
+  readonly #disk: Disk;
+  readonly #windowTasks: number;
+  model = new Model();
+  #durable = new Model();
+  #inFlight: Model | undefined;
+  #backend!: Backend;
+  #tables!: Tables;
+  readonly #claims = new Map<string, Claim>();
+  #ended: Claim[] = [];
+  #tickets = new Map<string, Ticket>();
+  #answers: Promise<void>[] = [];
+  #waiting: Waiting[] = [];
+  #lost = 0;
+  /** Everything is flushed: what can be claimed is exact. */
+  #isFlushed = true;
+  #serial = 0;
+  readonly corrupt: Error[] = [];
+
+  constructor(disk: Disk, windowTasks: number) {
+    this.#disk = disk;
+    this.#windowTasks = windowTasks;
+    this.model.now = this.#durable.now = 1_000_000;
+  }
+
+  get #broker(): Broker {
+    return this.#backend.broker;
+  }
+
+  async open(): Promise<void> {
+    this.#tables = await this.#disk.open({
+      begun: () => {
+        this.#inFlight = this.model.clone();
+      },
+      committed: () => {
+        if (this.#inFlight !== undefined) this.#durable = this.#inFlight;
+        this.#inFlight = undefined;
+      },
+    });
+    this.#backend = openEmbedded({
+      ...{
+        kind: this.#disk.name,
+        lacks: {},
+        tables: this.#tables,
+        where: 'model',
+        storeNumber: 7,
+        limits: LIMITS,
+      },
+      ...{ windowTasks: this.#windowTasks, now: () => this.model.now },
+      onCorrupt: (error) => this.corrupt.push(error),
+    });
+    this.#isFlushed = true;
+    this.#lost = 0;
+  }
+
+  enqueue(shapes: readonly Omit<ModelDraft, 'text'>[]): void {
+    const drafts: ModelDraft[] = shapes.map((shape) => ({ ...shape, text: `task ${this.#serial++}` }));
+    const tasks = drafts.map(({ text, ...fields }): NewTask => ({ ...fields, body: Buffer.from(text) }));
+    const expected = this.model.enqueue(drafts);
+    if (expected === undefined) {
+      assert.throws(() => this.#broker.enqueue(tasks), { code: 'ERR_MILLRACE_DUPLICATE_TASK' });
+      return;
+    }
+    this.#changed();
+    for (const { text } of this.#waiting) if (isKept(this.#task(text))) this.#announce(this.#task(text));
+    const { tickets, accepted } = this.#broker.enqueue(tasks);
+    this.#answers.push(accepted);
+    for (const [at, ticket] of tickets.entries()) {
+      const text: string = expected[at]!;
+      const task = this.#task(text);
+      assert.equal(ticket.isNew, text === drafts[at]!.text);
+      if (!ticket.isNew) {
+        assert.equal(ticket.id, task.id);
+        continue;
+      }
+      task.id = ticket.id;
+      this.#tickets.set(text, ticket);
+    }
+  }
+
+  async claim(max: number, mode: ClaimMode): Promise<void> {
+    let isExact = this.#isFlushed;
+    const taken: string[] = [];
+    const skipped = new Set<string>();
+    const isOffered = (task: ModelTask): boolean => !skipped.has(`${task.queue} ${task.lane}`);
+    const accept = (head: Head): Verdict => {
+      const { queue, lane, level, name } = head;
+      const task = this.model.ready().find((each) => isHeadOf(each, head));
+      assert.ok(task !== undefined, `nothing is ready in ${queue} ${lane} ${level}`);
+      assert.equal(name, task.name);
+      assert.ok(isOffered(task), 'a line that was skipped is not offered again');
+      if (isExact)
+        assert.equal(level, this.model.ready().find(isOffered)?.level, 'the best level goes first');
+      assert.ok(!task.held || this.#isDurable(task.text), 'what asks for its commit waits for it');
+      if ((mode === 'skip queue a' && queue === 'a') || (mode === 'park name x' && lane === 'x')) {
+        skipped.add(`${queue} ${lane}`);
+        return mode === 'skip queue a' ? 'skip' : 'park';
+      }
+      if (mode === 'park name x' && name === 'x') {
+        this.model.toEnd(task, 'x');
+        this.#changed();
+        isExact = false;
+        return 'park';
+      }
+      task.state = 'running';
+      taken.push(task.text);
+      return 'take';
+    };
+    const claims = await this.#broker.claim(accept, max);
+    assert.deepEqual(
+      claims.map((claim) => Buffer.from(claim.body).toString()),
+      taken,
+    );
+    for (const claim of claims) this.#checkClaim(claim);
+    if (isExact && claims.length < max) assert.deepEqual(this.model.ready().filter(isOffered), []);
+  }
+
+  #checkClaim(claim: Claim): void {
+    const task = this.#task(Buffer.from(claim.body).toString());
+    assert.equal(claim.id, task.id);
+    assert.equal(claim.tally.failures, task.failures);
+    assert.equal(claim.attempt, task.failures + 1);
+    this.#claims.set(task.text, claim);
+  }
+
+  settle(ending: Ending, picks: number, delayMs: number, keepMs: number): void {
+    const chosen = [...this.#claims].filter((_, at) => (picks >> (at % 16)) & 1);
+    if (picks & 1) chosen.reverse();
+    const settlements = chosen.map(([text, claim]) =>
+      this.#end(this.#task(text), claim, ending, delayMs, keepMs),
+    );
+    if (ending !== 'release' && chosen.length > 0) this.#changed();
+    this.#answers.push(this.#broker.settle(settlements));
+    assert.equal(this.#broker.lostSettlements, this.#lost);
+  }
+
+  #end(task: ModelTask, claim: Claim, ending: Ending, delayMs: number, keepMs: number): Settlement {
+    this.#claims.delete(task.text);
+    this.#ended.push(claim);
+    if (ending === 'release') {
+      task.state = 'ready';
+      return { claim, kind: 'released', suspect: false };
+    }
+    task.attempts++;
+    const { now } = this.model;
+    const attempt = { attempt: claim.attempt, startedAt: now, runMs: 1, outcome: 'completed' } as const;
+    const final = { settledAt: now, expiresAt: now + keepMs, tally: claim.tally, attempt };
+    if (ending === 'retry') {
+      const runAt = now + delayMs * 1_000 + (this.#serial++ % 997);
+      Object.assign(task, {
+        state: 'scheduled',
+        lane: '',
+        failures: task.failures + 1,
+        runAt,
+      });
+      const tally = { ...claim.tally, failures: task.failures };
+      return { claim, kind: 'scheduled', runAt: task.runAt, tally, attempt };
+    }
+    const reason = `${ending} ${task.text}`;
+    const state = ending === 'bury' ? 'dead' : ending === 'cancel' ? 'cancelled' : 'completed';
+    this.model.end(task, state, final.expiresAt, state === 'completed' ? `result ${task.text}` : reason);
+    this.#announce(task);
+    if (state !== 'completed') return { claim, kind: state, reason, ...final };
+    const result = Buffer.from(`result ${task.text}`);
+    const progress = ending === 'complete' ? {} : { progress: 1 };
+    return { claim, kind: 'completed', result, ...final, ...progress };
+  }
+
+  /** Claims that have ended before. */
+  settleAgain(pick: number): void {
+    const claim = this.#ended[pick % Math.max(1, this.#ended.length)];
+    if (claim === undefined) return;
+    const final = { settledAt: 1, expiresAt: 1, tally: claim.tally };
+    this.#answers.push(this.#broker.settle([{ claim, kind: 'dead', reason: 'late', ...final }]));
+    assert.equal(this.#broker.lostSettlements, ++this.#lost);
+  }
+
+  act(verb: 'cancel' | 'redrive' | 'delete', pick: number, keepMs: number): void {
+    const task = this.#pick(pick);
+    if (task === undefined) return;
+    const { now } = this.model;
+    if (verb === 'cancel') {
+      const wasFinal = task.state;
+      const expected = this.model.cancel(task, now + keepMs, 'by hand');
+      if (task.state !== wasFinal) this.#announce(task);
+      const answer = this.#broker.cancel(task.id, 'by hand', now, keepMs);
+      const told = answer.then((each) => (each.kind === 'final' ? `final ${each.state}` : each.kind));
+      this.#expect(told, expected);
+    } else {
+      const expected = this.model[verb](task);
+      this.#expect(
+        this.#broker[verb](task.id).then(() => 'done'),
+        expected,
+      );
+    }
+    this.#changed();
+  }
+
+  tick(ms: number, limit: number): void {
+    this.model.now += ms;
+    const promoted = this.model.promote(limit);
+    assert.equal(this.#broker.promote(this.model.now, limit), promoted);
+    if (promoted > 0) this.#changed();
+    const next = this.model.tasks.filter((task) => task.state === 'scheduled').map((task) => task.runAt);
+    assert.equal(this.#broker.nextDueAt(), next.length === 0 ? undefined : Math.min(...next));
+  }
+
+  /** What is old enough may go, and nothing else. */
+  async prune(ms: number, limit: number): Promise<void> {
+    this.model.now += ms;
+    if ((await this.#broker.prune(this.model.now, limit)) > 0) this.#changed();
+    for (const task of this.model.tasks.filter(isKept)) {
+      const view = await this.#backend.inspect!.get(task.id);
+      if (view !== undefined) continue;
+      assert.ok(task.expiresAt <= this.model.now, `${task.text} went before its time`);
+      task.state = 'pruned';
+    }
+  }
+
+  wait(pick: number, byTicket: boolean): void {
+    const task = this.#pick(pick);
+    if (task === undefined) return;
+    const ticket = byTicket ? this.#tickets.get(task.text) : undefined;
+    const settled = (ticket?.settled() ?? this.#broker.settled(task.id)).catch((error: Error) => error);
+    const isGone = task.state === 'deleted' || task.state === 'pruned';
+    // A ticket may still know what the store has let go of.
+    if (isGone && ticket !== undefined) return;
+    const expected = isGone ? 'ERR_MILLRACE_RESULT_EXPIRED' : isKept(task) ? endOf(task) : undefined;
+    this.#waiting.push({ text: task.text, settled, expected });
+  }
+
+  /** Waits until all is durable and every answer has come. */
+  async flush(): Promise<void> {
+    let isDone = false;
+    const flushed = this.#broker.settle([]).then(() => {
+      isDone = true;
+    });
+    for (const startedAt = performance.now(); !isDone; ) {
+      assert.ok(performance.now() - startedAt < 10_000, 'a flush ends');
+      await setImmediate();
+      this.#disk.release();
+    }
+    await flushed;
+    await Promise.all(this.#answers);
+    this.#answers = [];
+    this.#isFlushed = true;
+    for (const waiting of this.#waiting.filter(({ expected }) => expected !== undefined)) await told(waiting);
+    this.#waiting = this.#waiting.filter(({ expected }) => expected === undefined);
+  }
+
+  /** Lets one turn of the event loop pass, in which a commit may begin, or end. */
+  async turn(isReleased: boolean): Promise<void> {
+    await setImmediate();
+    if (isReleased) this.#disk.release();
+    await setImmediate();
+  }
+
+  async verify(): Promise<void> {
+    await this.flush();
+    const { counts } = checkStore(this.#tables);
+    const running = this.model.clone();
+    running.ownerGone();
+    assert.deepEqual(counts, running.counts());
+    const told = [...this.#backend.inspect!.counts()].map(([queue, each]) => {
+      return [queue, Object.fromEntries(Object.entries(each).filter(([, count]) => count !== 0))] as const;
+    });
+    const some = told.filter(([, each]) => Object.keys(each).length > 0);
+    assert.deepEqual(Object.fromEntries(some), this.model.counts());
+    await this.#verifyTasks();
+    assert.deepEqual(this.corrupt, []);
+  }
+
+  async #verifyTasks(): Promise<void> {
+    const listed = new Map<string, TaskView>();
+    for (let after: string | undefined, pages = 0; pages === 0 || after !== undefined; pages++) {
+      const page = await this.#backend.inspect!.list({}, 7, after);
+      after = page.after;
+      for (const task of page.tasks) {
+        assert.ok(!listed.has(task.id), 'a task is listed once');
+        listed.set(task.id, task);
+      }
+    }
+    for (const task of this.model.tasks) {
+      const view = await this.#backend.inspect!.get(task.id);
+      const isGone = task.state === 'deleted' || task.state === 'pruned';
+      assert.equal(view?.state, isGone ? undefined : task.state, task.text);
+      assert.deepEqual(listed.get(task.id), view, task.text);
+      if (view === undefined) continue;
+      assert.deepEqual([view.priority, view.queue, view.name], [task.level, task.queue, task.name]);
+      assert.equal(view.unhandled, (task.state === 'ready' || task.state === 'running') && task.lane !== '');
+      assert.equal(view.failures, task.failures);
+    }
+    assert.equal(
+      listed.size,
+      this.model.tasks.filter(({ state }) => state !== 'deleted' && state !== 'pruned').length,
+    );
+  }
+
+  async reopen(): Promise<void> {
+    const closed = this.#backend.close();
+    for (let turns = 0; turns < 5; turns++) await this.turn(true);
+    await closed;
+    await Promise.all(this.#answers);
+    this.model.ownerGone();
+    this.#durable.ownerGone();
+    assert.deepEqual(this.#durable.counts(), this.model.counts());
+    await this.#next();
+  }
+
+  async crash(): Promise<void> {
+    const old = this.#backend;
+    await this.#disk.kill();
+    const { now } = this.model;
+    this.model = this.#durable.clone();
+    this.model.now = now;
+    for (const answer of this.#answers) answer.catch(() => {});
+    old.broker.onReady(() => {});
+    await this.#next();
+  }
+
+  async #next(): Promise<void> {
+    this.#claims.clear();
+    this.#ended = [];
+    this.#tickets.clear();
+    this.#answers = [];
+    this.#waiting = [];
+    this.model.ownerGone();
+    this.#durable = this.model.clone();
+    this.#inFlight = undefined;
+    await this.open();
+  }
+
+  /** Ends everything, lets it grow old, and looks whether anything is left behind. */
+  async finish(): Promise<void> {
+    await this.verify();
+    for (let rounds = 0; rounds < 1_000; rounds++) {
+      this.tick(100_000_000, 1_000);
+      await this.flush();
+      await this.claim(10_000, 'take');
+      if (this.#claims.size === 0) break;
+      this.settle('bury', 0xffff, 0, 1_000);
+      await this.flush();
+    }
+    await this.verify();
+    for (let rounds = 0; rounds < 4; rounds++) {
+      await this.prune(DAY_MS, 10_000);
+      await this.flush();
+    }
+    const { rows } = checkStore(this.#tables);
+    const { ready, note, place, later, unique, task, expiry } = rows;
+    const kept = this.model.tasks.filter(isKept);
+    assert.ok(kept.every((each) => each.expiresAt === Number.POSITIVE_INFINITY));
+    assert.deepEqual(
+      { ready, note, place, later, unique, expiry },
+      { ready: 0, note: 0, place: 0, later: 0, unique: 0, expiry: 0 },
+    );
+    assert.ok(task <= kept.length);
+    await this.#backend.close();
+  }
+
+  #changed(): void {
+    this.#isFlushed = false;
+  }
+
+  #isDurable(text: string): boolean {
+    return this.#durable.tasks.some((task) => task.text === text);
+  }
+
+  #task(text: string): ModelTask {
+    return this.model.tasks.find((task) => task.text === text)!;
+  }
+
+  #pick(pick: number): ModelTask | undefined {
+    return this.model.tasks[pick % Math.max(1, this.model.tasks.length)];
+  }
+
+  #expect(answer: Promise<string>, expected: string): void {
+    const told = answer.catch((error: { code: string }) => error.code);
+    const checked = told.then((actual) => assert.equal(actual, expected));
+    checked.catch(() => {});
+    this.#answers.push(checked);
+  }
+
+  #announce(task: ModelTask): void {
+    for (const waiting of this.#waiting) if (waiting.text === task.text) waiting.expected ??= endOf(task);
+  }
+}
+
+function isHeadOf(task: ModelTask, { queue, lane, level }: Head): boolean {
+  return task.queue === queue && task.lane === lane && task.level === level;
+}
+
+function isKept({ state }: ModelTask): boolean {
+  return state === 'completed' || state === 'dead' || state === 'cancelled';
+}
+
+function endOf({ state, ending }: ModelTask): string {
+  return `${state} ${ending}`;
+}
+
+async function told({ settled, expected, text }: Waiting): Promise<void> {
+  const actual = await settled;
+  if (actual instanceof Error) assert.equal((actual as { code?: string }).code, expected, text);
+  else
+    assert.equal(
+      `${actual.state} ${actual.reason ?? Buffer.from(actual.result ?? []).toString()}`,
+      expected,
+      text,
+    );
+}
