@@ -159,7 +159,6 @@ function end(run: AttemptRun, kind: number, bytes: Uint8Array | undefined, isOwn
   const { batch, index } = run;
   const { page } = batch;
   const { ints } = page;
-  run.close();
   if (bytes !== undefined) {
     const length = bytes.length;
     if (page.cursor + length <= page.bytes.length) {
@@ -173,6 +172,8 @@ function end(run: AttemptRun, kind: number, bytes: Uint8Array | undefined, isOwn
       kind |= FLAG.posted;
     }
   }
+  // Only now: the last notes are encoded in the buffer that `bytes` may be a view of.
+  run.close();
   const endedAt = batch.session.now();
   page.floats[page.endedAt + index] = endedAt;
   ints[page.kind + index] = kind | (run.noted ? FLAG.noted : 0) | (run.abortCode << SEEN_SHIFT);

@@ -1,6 +1,7 @@
 /**
- * What happens to tasks, told to whoever listens: bounded per listener, with the number of events that a slow one
- * missed. Nothing is built when nobody listens. The same steps go to `diagnostics_channel` as `millrace:<kind>`.
+ * What happens to tasks, told to whoever listens: bounded per listener, with the number of events that a slow
+ * one missed. Nothing is built when nobody listens. The same steps go to `diagnostics_channel` as
+ * `millrace:<kind>`.
  */
 import diagnostics from 'node:diagnostics_channel';
 import type { EpochMs } from '../clock.js';
@@ -17,6 +18,14 @@ interface OfTask {
 /** One step of a task or of the runtime. Told after it is flushed, except `progress` and `log`. */
 export type RuntimeEvent =
   | ({ readonly kind: 'enqueued' } & OfTask)
+  /** Tasks went to a thread as one message; they start one after the other, or come back. */
+  | {
+      readonly kind: 'handed';
+      readonly queue: string;
+      readonly thread: number;
+      readonly tasks: number;
+      readonly at: EpochMs;
+    }
   | ({ readonly kind: 'completed'; readonly attempt: number; readonly runMs: number } & OfTask)
   /** An attempt failed, timed out or crashed and another follows at `nextAttemptAt`. */
   | ({
@@ -45,6 +54,7 @@ export type RuntimeEvent =
 export type EventKind = RuntimeEvent['kind'];
 export const EVENT_KINDS = [
   'enqueued',
+  'handed',
   'completed',
   'retrying',
   'snoozed',
@@ -100,7 +110,10 @@ export class Events {
     }
   }
 
-  /** Ends when the runtime stops or the caller leaves the loop. Listening begins with the call, not the first step. */
+  /**
+   * Ends when the runtime stops or the caller leaves the loop. Listening begins with the call, not the first
+   * step.
+   */
   listen(
     filter: EventFilter & { readonly bound: number },
     now: () => EpochMs,

@@ -15,7 +15,11 @@ describe.each(BACKENDS)('progress and log lines (%s)', (kind) => {
       lines: ['first', 'second'],
       gate: 'a',
     });
-    expect(await progress).toMatchObject({ taskId: handle.id, progress: { done: 1, of: 9n }, name: 'reports' });
+    expect(await progress).toMatchObject({
+      taskId: handle.id,
+      progress: { done: 1, of: 9n },
+      name: 'reports',
+    });
     expect(await line).toMatchObject({ taskId: handle.id, message: 'first' });
     expect(await runtime.get(handle.id)).toMatchObject({ state: 'running', progress: { done: 1, of: 9n } });
     gate.open('a');
@@ -32,7 +36,7 @@ describe.each(BACKENDS)('progress and log lines (%s)', (kind) => {
       progress: Array.from({ length: 10_000 }, (_, at) => at),
       lines: Array.from({ length: 150 }, (_, at) => `${at} ${'é'.repeat(3_000)}`),
     });
-    await handle.result();
+    expect(await handle.result()).toBe('said');
     const info = (await runtime.get(handle.id))!;
     expect(info.progress).toBe(9_999);
     expect(info.logs.length).toBe(101);
@@ -59,6 +63,18 @@ describe.each(BACKENDS)('a sensitive task (%s)', (kind) => {
     const { tasks } = await runtime.list({ state: 'completed' });
     expect(JSON.stringify(tasks)).not.toContain('4111');
     expect(tasks.find(({ name }) => name === 'echo')!.result).toBe(1);
+  });
+});
+
+describe.each(BACKENDS)('a task in a sensitive queue (%s)', (kind) => {
+  it('shows neither payload nor result, unless its definition says so', async () => {
+    const runtime = await open(kind, { threads: 1, queues: { private: { sensitive: true } } });
+    const handle = await runtime.enqueue('fails', { error: '4111' }, { queue: 'private', maxAttempts: 1 });
+    await rejection(handle.result());
+    expect((await runtime.get(handle.id))!.payload).toBeUndefined();
+    const plain = await runtime.enqueue('fails', { error: 'x' }, { maxAttempts: 1 });
+    await rejection(plain.result());
+    expect((await runtime.get(plain.id))!.payload).toEqual({ error: 'x' });
   });
 });
 
@@ -93,9 +109,9 @@ describe.each(BACKENDS)('events (%s)', (kind) => {
       for await (const event of events) list.push(event);
       return list;
     };
-    expect((await all(ofQueue)).map((event) => [event.kind, 'name' in event && event.name]).toSorted()).toEqual([
-      ['completed', 'media'],
-    ]);
+    const media = await all(ofQueue);
+    expect(media.map((event) => event.kind).toSorted()).toEqual(['completed', 'enqueued', 'handed']);
+    for (const event of media) expect(event).toMatchObject({ queue: 'media' });
     const kinds = await all(ofKinds);
     expect(kinds.map((event) => event.kind)).toEqual(['dead', 'cancelled']);
     expect(kinds[0]).toMatchObject({ reason: 'failed', error: { name: 'RangeError' } });
@@ -150,6 +166,17 @@ describe.each(BACKENDS)('events (%s)', (kind) => {
     }
   });
 
+  it('say which thread a batch went to, before its tasks complete', async () => {
+    const runtime = await open(kind, { threads: 1 });
+    const events = runtime.events({ kinds: ['handed', 'completed'] });
+    await runtime.run('sum', [1]);
+    const told = [(await events.next()).value, (await events.next()).value];
+    expect(told).toMatchObject([
+      { kind: 'handed', queue: 'default', thread: 0, tasks: 1 },
+      { kind: 'completed', name: 'sum' },
+    ]);
+  });
+
   it('of a listener on the channel that throws do not stop the runtime', async () => {
     const runtime = await open(kind, { threads: 1 });
     const thrown: unknown[] = [];
@@ -194,7 +221,12 @@ describe('counts and lists', () => {
     await waiting.result();
     await first.stop();
     const second = await open(backend, { threads: 1 });
-    expect(second.counts().get('default')).toMatchObject({ running: 0, ready: 0, scheduled: 1, completed: 2 });
+    expect(second.counts().get('default')).toMatchObject({
+      running: 0,
+      ready: 0,
+      scheduled: 1,
+      completed: 2,
+    });
     const { tasks } = await second.list();
     expect(tasks.map(({ id }) => id).toSorted()).toEqual([held.id, waiting.id, delayed.id].toSorted());
     expect(tasks.find(({ id }) => id === delayed.id)!.payload).toBe(2);
