@@ -1,4 +1,6 @@
-/** A handle on one task: an id with verbs. A promise for its result exists only once `result()` was called. */
+/**
+ * A handle on one task: an id with verbs. A promise for its result exists only once `result()` was called.
+ */
 import type { Settled, Ticket } from './broker/broker.js';
 import { TaskCancelledError, TaskDeadError } from './errors.js';
 import type { ResultOptions } from './options/types.js';
@@ -39,11 +41,12 @@ export class Handle<Result = unknown> {
   }
 
   /**
-   * The value the handler returned, read from what is stored: also after a restart, and not missed when the task was
-   * settled before the call.
+   * The value the handler returned, read from what is stored: also after a restart, and not missed when the
+   * task was settled before the call.
    * @throws {TaskDeadError} with the last attempt's error as its `cause` · {@link TaskCancelledError}
    * @throws {ResultExpiredError} when it is no longer kept · {@link UnknownTaskError}
-   * @throws {WaitTimeoutError} after `timeoutMs`; the task goes on. An abort of `signal` rejects with its reason.
+   * @throws {WaitTimeoutError} after `timeoutMs`; the task goes on. An abort of `signal` rejects with its
+   * reason.
    */
   async result(options?: ResultOptions): Promise<Result> {
     const settled = this.#ticket.settled();

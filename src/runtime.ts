@@ -3,7 +3,7 @@ import type { Backend, Settled } from './broker/broker.js';
 import type { Counts, TaskFilter } from './broker/inspect.js';
 import { openBackend, parseBackend } from './broker/open.js';
 import { systemClock } from './clock.js';
-import { InvalidArgumentError } from './errors.js';
+import { InvalidArgumentError, StoppedError } from './errors.js';
 import { Handle, type HandleHost, resultOf } from './handle.js';
 import { defaultLogger } from './logger.js';
 import { loadManifest, storeManifest } from './manifest.js';
@@ -14,7 +14,7 @@ import type {
   RuntimeOptions,
   StopOptions,
 } from './options/types.js';
-import { checkName, validateRuntimeOptions, validateStopOptions } from './options.js';
+import { validateRuntimeOptions, validateStopOptions } from './options.js';
 import { modulesOf, openPool } from './pool/open.js';
 import type { Pool } from './pool/pool.js';
 import { Administration, type TaskPage } from './run/administration.js';
@@ -24,6 +24,7 @@ import type { EventFilter, RuntimeEvent } from './run/events.js';
 import { checkEventFilter, type PageRequest } from './run/filters.js';
 import { Intake } from './run/intake.js';
 import { KeepAlive } from './run/keep-alive.js';
+import { Pauses } from './run/pauses.js';
 import type { RunningItem } from './run/running-item.js';
 import { Stopping, type StopReport } from './run/stopping.js';
 import { type Codec, jsonCodec } from './task/codec.js';
@@ -46,8 +47,6 @@ export type BatchItem<Module> = {
     readonly options?: EnqueueOptions;
   };
 }[NameOf<Module>];
-
-const PAUSE = 'pause/';
 
 /**
  * Opens a runtime: a backend, and threads that run what it holds.
@@ -82,6 +81,7 @@ export async function openRuntime<Module = AnyModule>(options: OpenOptions): Pro
   try {
     await runtime.boot();
   } catch (error) {
+    runtime.unref();
     await pool.stop(0).catch(() => {});
     await backend.close();
     throw explained(error);
@@ -96,6 +96,8 @@ function explained(error: unknown): unknown {
     cause: error,
   });
 }
+
+const NOT_LOADED = 'the tasks module could not be loaded';
 
 interface RuntimeParts {
   readonly backend: Backend;
@@ -112,6 +114,7 @@ export class Runtime<Module = AnyModule> {
   readonly #take = (settled: Settled): unknown => resultOf(settled, this.#parts.codecs);
   readonly #host: HandleHost;
   readonly #keepAlive = new KeepAlive();
+  readonly #pauses: Pauses;
   readonly #stopping: Stopping;
 
   /** Use {@link openRuntime}. */
@@ -119,35 +122,36 @@ export class Runtime<Module = AnyModule> {
     this.#parts = parts;
     this.#administration = new Administration(parts);
     const { backend, coordinator, options } = parts;
-    const cancel = (id: TaskId): Promise<number> => this.cancel(id);
-    this.#intake = new Intake(backend.broker, coordinator, options.clock, cancel);
+    this.#intake = new Intake(backend.broker, coordinator, options.clock, (id) => this.cancel(id));
     this.#host = {
       codecs: parts.codecs,
       stateOf: (id) => this.#administration.stateOf(id),
       cancel: (id) => this.cancel(id),
       events: (filter) => this.events(filter),
     };
+    this.#pauses = new Pauses(backend.keyValue, coordinator, options);
     this.#stopping = new Stopping(parts, () => this.#keepAlive.end());
   }
 
   /** For `openRuntime`: reads what is stored, boots the threads. */
   async boot(): Promise<void> {
     const { backend, pool, coordinator, options } = this.#parts;
-    for (const { key } of await backend.keyValue.list(PAUSE, 1_000)) {
-      const queue = key.slice(PAUSE.length);
-      if (options.queues.get(queue)?.paused === undefined) coordinator.setPaused(queue, true);
-    }
+    await this.#pauses.load();
     const booted = pool.start(coordinator.executor).then(async () => {
       coordinator.handlersChanged();
       if (pool.handlers.length > 0) await storeManifest(backend.keyValue, pool.handlers);
     });
     if (options.waitForTasks) await booted;
     else {
-      coordinator.registry.setHandlers(await loadManifest(backend.keyValue));
-      booted.catch((error) =>
-        options.logger.error({ error: String(error) }, 'the tasks module could not be loaded'),
-      );
+      booted.catch((error) => {
+        if (!(error instanceof StoppedError)) options.logger.error({ error: String(error) }, NOT_LOADED);
+      });
+      const known = await loadManifest(backend.keyValue);
+      // The threads may have told meanwhile.
+      if (pool.handlers.length === 0) coordinator.registry.setHandlers(known);
     }
+    // It may have been aborted while the threads booted.
+    options.signal?.throwIfAborted();
     this.#stopping.listen();
     if (options.autostart) this.start();
   }
@@ -158,7 +162,7 @@ export class Runtime<Module = AnyModule> {
   }
 
   /**
-   * Puts a task into its queue. Resolves when it is flushed: from then on it survives a crash and a power loss.
+   * Puts a task into its queue. Resolves when it is flushed: then it survives a crash and a power loss.
    * @throws (rejects) {@link InvalidNameError} {@link UnknownOptionError} {@link InvalidArgumentError}
    *   {@link NotEncodableError} {@link TooLargeError} {@link QueueFullError} {@link DuplicateTaskError}
    *   {@link StoreFencedError} {@link StoppedError}; nothing is stored then.
@@ -172,10 +176,7 @@ export class Runtime<Module = AnyModule> {
     return new Handle(ticket, this.#host);
   }
 
-  /**
-   * Puts up to 20,000 tasks in, all or none of them.
-   * @throws (rejects) as {@link Runtime.enqueue}.
-   */
+  /** Puts up to 20,000 tasks in, all or none of them. @throws (rejects) as {@link Runtime.enqueue}. */
   async enqueueBatch(batch: readonly BatchItem<Module>[]): Promise<Handle[]> {
     const tickets = await this.#intake.enqueueBatch(batch);
     return tickets.map((ticket) => new Handle(ticket, this.#host));
@@ -225,38 +226,37 @@ export class Runtime<Module = AnyModule> {
   }
 
   /**
-   * Sends a dead or cancelled task round again, or all dead ones that a filter names, with their counts reset.
+   * Sends a dead or cancelled task, or all dead ones that a filter names, round again with fresh counts.
    * @returns how many. @throws {WrongStateError} {@link UnknownTaskError} for a single one.
    */
   redrive(what: TaskId | TaskFilter): Promise<number> {
     return this.#administration.redrive(what);
   }
 
-  /** Removes a final task, or all dead ones that a filter names, with what is kept of them. @returns how many. */
+  /** Removes a final task, or all dead ones that a filter names, and their results. @returns how many. */
   delete(what: TaskId | TaskFilter): Promise<number> {
     return this.#administration.delete(what);
   }
 
   /** No task of this queue starts until `resume`, also after a restart. Running ones go on. */
-  async pause(queue: string): Promise<void> {
-    this.#parts.coordinator.checkReachable();
-    this.#parts.coordinator.setPaused(checkName('queue', queue), true);
-    await this.#parts.backend.keyValue.put(PAUSE + queue, new Uint8Array(0));
+  pause(queue: string): Promise<void> {
+    return this.#pauses.set(queue, true);
   }
 
-  async resume(queue: string): Promise<void> {
-    this.#parts.coordinator.checkReachable();
-    this.#parts.coordinator.setPaused(checkName('queue', queue), false);
-    await this.#parts.backend.keyValue.delete(PAUSE + queue);
+  resume(queue: string): Promise<void> {
+    return this.#pauses.set(queue, false);
   }
 
-  /** What happens from now on, as an async iterator that drops the oldest events when its reader is too slow. */
+  /** What happens from now on, as an async iterator that drops the oldest when its reader is too slow. */
   events(filter: EventFilter = {}): AsyncIterableIterator<RuntimeEvent> {
     const { coordinator, options } = this.#parts;
     return coordinator.events.listen(checkEventFilter(filter), () => options.clock.now());
   }
 
-  /** Adds a module while running; tasks that waited for its names start. @throws (rejects) {@link TasksModuleError} */
+  /**
+   * Adds a module while running; tasks that waited for its names start.
+   * @throws (rejects) {@link TasksModuleError}
+   */
   async register<More>(url: string | URL): Promise<Runtime<Module & More>> {
     const { pool, coordinator, backend } = this.#parts;
     coordinator.checkOpen();

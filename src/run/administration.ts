@@ -1,7 +1,9 @@
-/** What an operator does to tasks: look at them, cancel, redrive, delete; one by one or by filter, in slices. */
+/**
+ * What an operator does to tasks: look at them, cancel, redrive, delete; one by one or by filter, in slices.
+ */
 import type { Backend } from '../broker/broker.js';
 import type { Counts, Inspect, TaskFilter } from '../broker/inspect.js';
-import { UnknownTaskError, UnsupportedError } from '../errors.js';
+import { UnsupportedError } from '../errors.js';
 import type { RuntimeOptions } from '../options/types.js';
 import { DEFAULT_RULES } from '../options.js';
 import type { Codec } from '../task/codec.js';
@@ -37,9 +39,7 @@ export class Administration {
 
   async get(id: TaskId): Promise<TaskInfo | undefined> {
     const view = await this.#inspect.get(id);
-    return view === undefined
-      ? undefined
-      : describeTask(view, this.#parts.codecs, this.#isSensitive(view.name));
+    return view === undefined ? undefined : describeTask(view, this.#parts.codecs, this.#isSensitive(view));
   }
 
   async list(filter: TaskFilter, page: PageRequest): Promise<TaskPage> {
@@ -51,9 +51,7 @@ export class Administration {
       await new Promise(setImmediate);
       found = await this.#inspect.list(checked, limit, found.after);
     }
-    const tasks = found.tasks.map((view) =>
-      describeTask(view, this.#parts.codecs, this.#isSensitive(view.name)),
-    );
+    const tasks = found.tasks.map((view) => describeTask(view, this.#parts.codecs, this.#isSensitive(view)));
     return found.after === undefined ? { tasks } : { tasks, after: found.after };
   }
 
@@ -65,8 +63,8 @@ export class Administration {
 
   async stateOf(id: TaskId): Promise<TaskState> {
     const view = await this.#inspect.get(id);
-    if (view === undefined) throw new UnknownTaskError(id);
-    return view.state;
+    // Whether it never existed or is no longer kept, the broker knows.
+    return view === undefined ? (await this.#backend.broker.settled(id)).state : view.state;
   }
 
   async cancel(what: TaskId | TaskFilter): Promise<number> {
@@ -123,7 +121,9 @@ export class Administration {
     return this.#parts.coordinator.registry.entry(view.name).in(view.queue).rules.retentionMs.cancelled;
   }
 
-  /** Applies a verb to all tasks that match now, page by page; a task that changed meanwhile is passed over. */
+  /**
+   * Applies a verb to all tasks that match now, page by page; a task that changed meanwhile is passed over.
+   */
   async #forEach(filter: TaskFilter, verb: (id: TaskId) => Promise<number>): Promise<number> {
     let count = 0;
     let after: string | undefined;
@@ -136,8 +136,9 @@ export class Administration {
     return count;
   }
 
-  #isSensitive(name: string): boolean {
-    return this.#parts.coordinator.registry.entry(name).definition?.sensitive === true;
+  #isSensitive({ name, queue }: TaskView): boolean {
+    const { registry } = this.#parts.coordinator;
+    return registry.entry(name).definition?.sensitive ?? registry.queue(queue).defaults.sensitive ?? false;
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * The loops around one backend and one pool, wired together: what comes in (`Gather`, `Front`), what goes out to
- * threads (`Dispatcher`, `Executor`), what time brings (`Promoter`, `Pruner`), and who is told (`Events`, `Idle`).
+ * The loops around one backend and one pool, wired together: what comes in (`Gather`, `Front`), what goes out
+ * to threads (`Dispatcher`, `Executor`), what time brings (`Promoter`, `Pruner`), and who is told (`Events`,
+ * `Idle`).
  */
 import type { Backend, Claim, Pace, Settlement } from '../broker/broker.js';
 import type { Counts } from '../broker/inspect.js';
@@ -18,7 +19,8 @@ import { Idle } from './idle.js';
 import { Promoter } from './promoter.js';
 import { Pruner } from './pruner.js';
 import { Registry } from './registry.js';
-import type { RunningItem } from './running-item.js';
+import type { RunningBatch, RunningItem } from './running-item.js';
+import { eventOf, SETTLEMENT_KINDS } from './settlement-event.js';
 
 /** A batch handed over this recently may come back in time for the commit of its own tasks. */
 const FRESH_MS = 0.3;
@@ -29,12 +31,14 @@ export interface CoordinatorOptions {
   readonly options: RuntimeOptions;
   readonly codecs: ReadonlyMap<string, Codec>;
   readonly runsNothing: boolean;
+  /** Uniform in [0, 1); default `Math.random`. */
+  readonly random?: () => number;
 }
 
 export class Coordinator implements ExecutorHost {
   readonly broker: Backend['broker'];
   readonly clock: RuntimeOptions['clock'];
-  readonly random = Math.random;
+  readonly random: () => number;
   readonly registry: Registry;
   readonly front: Front;
   readonly gather: Gather;
@@ -54,8 +58,9 @@ export class Coordinator implements ExecutorHost {
   #fence: Error | undefined;
   #isClosed = false;
 
-  constructor({ backend, pool, options, codecs, runsNothing }: CoordinatorOptions) {
+  constructor({ backend, pool, options, codecs, runsNothing, random = Math.random }: CoordinatorOptions) {
     this.broker = backend.broker;
+    this.random = random;
     this.clock = options.clock;
     this.#pool = pool;
     this.#logger = options.logger;
@@ -70,9 +75,15 @@ export class Coordinator implements ExecutorHost {
     });
     this.gather = new Gather(this.broker);
     const counts = (): Counts => backend.inspect?.counts() ?? new Map();
-    this.idle = new Idle(counts, () => this.executor.handedCount > 0);
+    const serves = (queue: string): boolean => options.serve?.includes(queue) ?? true;
+    this.idle = new Idle(counts, serves, () => this.executor.handedCount > 0);
     this.executor = new Executor(this);
-    this.#dispatcher = new Dispatcher(this.broker, pool, this.executor, this.registry, this.clock);
+    const dispatcherHost = {
+      parked: () => this.idle.look(),
+      failed: (error: unknown) => this.#logger.error({ error: String(error) }, 'tasks could not be claimed'),
+    };
+    const { broker, clock, executor, registry } = this;
+    this.#dispatcher = new Dispatcher(dispatcherHost, broker, pool, executor, registry, clock);
     this.promoter = new Promoter(this.broker, this.clock);
     this.pruner = new Pruner(this.broker, this.clock);
     this.broker.onReady(() => this.#dispatcher.wake());
@@ -173,6 +184,12 @@ export class Coordinator implements ExecutorHost {
     return (await this.gather.enqueue(task)).id;
   }
 
+  handed({ queue, batch, items }: RunningBatch): void {
+    if (!this.events.wants('handed')) return;
+    const at = this.clock.now();
+    this.events.tell({ kind: 'handed', queue, thread: batch.slot.index, tasks: items.length, at });
+  }
+
   settled(settlements: readonly Settlement[]): void {
     for (const { kind } of settlements) {
       if (kind === 'released') this.releasedCount++;
@@ -197,7 +214,7 @@ export class Coordinator implements ExecutorHost {
   }
 
   get #hasListeners(): boolean {
-    return EVENT_KINDS.some((kind) => this.events.wants(kind));
+    return SETTLEMENT_KINDS.some((kind) => this.events.wants(kind));
   }
 
   /** A task was cancelled without a claim: it waited, or was for later. */
@@ -259,32 +276,5 @@ export class Coordinator implements ExecutorHost {
     }
     if (busy.size >= this.#pool.slots.length) return 'busy';
     return this.broker.backlog() === 0 && this.clock.monotonic() - handedLast < FRESH_MS ? 'fresh' : 'idle';
-  }
-}
-
-const EVENT_KINDS = ['completed', 'retrying', 'snoozed', 'dead', 'cancelled'] as const;
-
-function eventOf(settlement: Settlement, at: number) {
-  if (settlement.kind === 'released') return undefined;
-  const { claim, attempt } = settlement;
-  const of = { taskId: claim.id, name: claim.name, queue: claim.queue, at };
-  switch (settlement.kind) {
-    case 'completed':
-      return { kind: 'completed', attempt: claim.attempt, runMs: attempt?.runMs ?? 0, ...of } as const;
-    case 'dead':
-      return { kind: 'dead', reason: settlement.reason, error: attempt?.error, ...of } as const;
-    case 'cancelled':
-      return { kind: 'cancelled', reason: settlement.reason, ...of } as const;
-    case 'scheduled': {
-      const nextAttemptAt = settlement.runAt;
-      if (attempt?.outcome === 'snoozed') return { kind: 'snoozed', nextAttemptAt, ...of } as const;
-      return {
-        kind: 'retrying',
-        attempt: claim.attempt,
-        error: attempt?.error,
-        nextAttemptAt,
-        ...of,
-      } as const;
-    }
   }
 }

@@ -1,12 +1,13 @@
 /**
- * Decides which slot gets which tasks, and when. Looks at the best head, takes as much as is worth one message, and
- * takes back what it has handed over when something better comes up. Never reads a payload, never touches storage
- * but through the broker's claim.
+ * Decides which slot gets which tasks, and when. Looks at the best head, takes as much as is worth one
+ * message, and takes back what it has handed over when something better comes up. Never reads a payload,
+ * never touches storage but through the broker's claim.
  *
  *   - spread first, then batch: a batch holds at most ceil(waiting / slots) tasks;
  *   - a batch lasts about 1 ms while little waits and up to 10 ms while the backlog is deep;
  *   - one batch runs, one is prefetched behind it, and only when the running one is short;
- *   - unstarted tasks are recalled for a better level, an idle slot, a pause, a cancel, a stop, or a long batch.
+ *   - unstarted tasks are recalled for a better level, an idle slot, a pause, a cancel, a stop, or a long
+ *   batch.
  */
 import type { Broker, Claim, Head, Verdict } from '../broker/broker.js';
 import type { Clock, Disarm } from '../clock.js';
@@ -39,6 +40,17 @@ interface Fill {
   parallelQueue: QueueRule | undefined;
 }
 
+/** Who is told of what the dispatcher met. */
+export interface DispatcherHost {
+  /** Tasks were moved aside because nobody handles their names. */
+  parked(): void;
+  /** The broker threw when it was asked for tasks. */
+  failed(error: unknown): void;
+}
+
+/** How soon a broker is asked again that could not be asked. */
+const ASK_AGAIN_MS = 1_000;
+
 export class Dispatcher {
   readonly #broker: Broker;
   readonly #pool: Pool<RunningItem>;
@@ -50,9 +62,21 @@ export class Dispatcher {
   #isScheduled = false;
   #isClaiming = false;
   #longCheck: Disarm | undefined;
-  readonly #round = (): void => void this.#runRound();
+  #hasParked = false;
+  readonly #host: DispatcherHost;
+  readonly #round = (): void => {
+    this.#runRound().catch((error) => this.#failed(error));
+  };
 
-  constructor(broker: Broker, pool: Pool<RunningItem>, executor: Executor, registry: Registry, clock: Clock) {
+  constructor(
+    host: DispatcherHost,
+    broker: Broker,
+    pool: Pool<RunningItem>,
+    executor: Executor,
+    registry: Registry,
+    clock: Clock,
+  ) {
+    this.#host = host;
     this.#broker = broker;
     this.#pool = pool;
     this.#executor = executor;
@@ -106,6 +130,16 @@ export class Dispatcher {
       }
     }
     this.#watchLong();
+    if (!this.#hasParked) return;
+    this.#hasParked = false;
+    this.#host.parked();
+  }
+
+  /** The broker could not be asked. Nothing is lost by that; it is asked again in a while. */
+  #failed(error: unknown): void {
+    if (this.#isStopped) return;
+    this.#host.failed(error);
+    this.#clock.arm(ASK_AGAIN_MS, () => this.wake());
   }
 
   /** For a broker that answers later: no other claim meanwhile. */
@@ -207,7 +241,11 @@ export class Dispatcher {
   /** Whether a head may run now, on this slot; without one, on a slot that has nothing of its queue. */
   #mayRun(slot: Slot<RunningItem> | undefined, entry: NameEntry, rule: QueueRule, head: Head): Verdict {
     if (rule.isPaused || !rule.isServed) return 'skip';
-    if (!entry.isHandled) return head.lane === head.name ? 'skip' : 'park';
+    if (!entry.isHandled) {
+      if (head.lane === head.name) return 'skip';
+      this.#hasParked = true;
+      return 'park';
+    }
     if (!isLimited(rule)) return 'take';
     const others = new Set<Slot<RunningItem>>();
     for (const { queue, batch } of this.#executor.batches) {

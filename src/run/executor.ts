@@ -1,6 +1,6 @@
 /**
- * Carries claims to threads and outcomes back: a claim becomes an item of a batch, its outcome a settlement. Decides
- * nothing itself: `transition` says what follows from an outcome, the dispatcher what goes where.
+ * Carries claims to threads and outcomes back: a claim becomes an item of a batch, its outcome a settlement.
+ * Decides nothing itself: `transition` says what follows from an outcome, the dispatcher what goes where.
  */
 import type { Broker, Claim, Settlement } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
@@ -19,6 +19,8 @@ export interface ExecutorHost {
   /** Called with settlements of attempts, once they are flushed. */
   told(settlements: readonly Settlement[]): void;
   wantsTold(): boolean;
+  /** This batch has just gone to its thread. */
+  handed(running: RunningBatch): void;
   /** These claims have just ended. */
   settled(settlements: readonly Settlement[]): void;
   /** A slot can take more. */
@@ -67,9 +69,12 @@ export class Executor implements PoolListener<RunningItem> {
       item.batch = running;
       item.index = index;
     });
+    this.#host.handed(running);
   }
 
-  /** Takes unstarted items back that `wanted` names, from the end; they are ready again in their old order. */
+  /**
+   * Takes unstarted items back that `wanted` names, from the end; they are ready again in their old order.
+   */
   recall(
     running: RunningBatch,
     wanted: (item: RunningItem) => boolean,
@@ -179,7 +184,10 @@ export class Executor implements PoolListener<RunningItem> {
     return settlement;
   }
 
-  /** What the handler enqueued with its completion; a request that is not sound is dropped with the reason logged. */
+  /**
+   * What the handler enqueued with its completion; a request that is not sound is dropped with the reason
+   * logged.
+   */
   #nextOf(item: RunningItem, done: FinishedItem<RunningItem>): NewTask[] | undefined {
     const requests = done.extras?.enqueue;
     if (requests === undefined) return undefined;

@@ -1,6 +1,6 @@
 /**
- * What callers may say when they look for tasks, checked once at the edge. A misspelt key is refused: a filter that
- * silently named every task would be the wrong way round for `cancel` and `delete`.
+ * What callers may say when they look for tasks, checked once at the edge. A misspelt key is refused: a
+ * filter that silently named every task would be the wrong way round for `cancel` and `delete`.
  */
 import type { TaskFilter } from '../broker/inspect.js';
 import { InvalidArgumentError, UnknownOptionError } from '../errors.js';

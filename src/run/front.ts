@@ -1,4 +1,6 @@
-/** From what the caller wrote to a task that can be stored: names checked, options laid over, payload encoded. */
+/**
+ * From what the caller wrote to a task that can be stored: names checked, options laid over, payload encoded.
+ */
 import { InvalidArgumentError, InvalidPayloadError, UnknownCodecError } from '../errors.js';
 import type { CheckedEnqueueOptions, EnqueueOptions } from '../options/types.js';
 import { levelOf, validateEnqueueOptions } from '../options.js';
@@ -32,8 +34,8 @@ export class Front {
 
   /**
    * Checks and encodes one enqueue. A promise only where the host's schema answers later.
-   * @throws {InvalidNameError} {@link UnknownOptionError} {@link InvalidArgumentError} {@link InvalidPayloadError}
-   *   {@link NotEncodableError} {@link TooLargeError} {@link UnknownCodecError}
+   * @throws {InvalidNameError} {@link UnknownOptionError} {@link InvalidArgumentError}
+   *   {@link InvalidPayloadError} {@link NotEncodableError} {@link TooLargeError} {@link UnknownCodecError}
    */
   prepare(name: string, payload: unknown, options: EnqueueOptions | undefined): NewTask | Promise<NewTask> {
     const entry = this.#options.registry.entry(name);

@@ -1,7 +1,7 @@
 /**
  * Collects what one turn of the event loop enqueues into batches for the broker, so that thousands of single
- * `enqueue` calls cost one call into the store. Batches of the user's own, and tasks with a unique key (which may be
- * refused one by one), go through alone.
+ * `enqueue` calls cost one call into the store. Batches of the user's own, and tasks with a unique key (which
+ * may be refused one by one), go through alone.
  */
 import type { Broker, Settled, SettledListener, Ticket } from '../broker/broker.js';
 import { InvalidArgumentError, QueueFullError, StoreFullError } from '../errors.js';
@@ -104,7 +104,10 @@ export class Gather {
     return new Promise((resolve, failed) => this.#add(new Awaiting(task, take, placed, resolve, failed)));
   }
 
-  /** Hands over what has been gathered; called at the end of the turn, and before anything that must come after it. */
+  /**
+   * Hands over what has been gathered; called at the end of the turn, and before anything that must come
+   * after it.
+   */
   flush(): void {
     const batch = this.#waiting;
     if (batch.length === 0) return;
@@ -123,8 +126,8 @@ export class Gather {
   }
 
   /**
-   * The callers know nothing of each other: what is too much for the broker together goes in parts, as far as it
-   * fits. @returns false when the broker takes no more now.
+   * The callers know nothing of each other: what is too much for the broker together goes in parts, as far as
+   * it fits. @returns false when the broker takes no more now.
    */
   #hand(batch: readonly Waiting[]): boolean {
     try {

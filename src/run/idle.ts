@@ -3,12 +3,17 @@ import type { Counts } from '../broker/inspect.js';
 
 export class Idle {
   readonly #counts: () => Counts;
+  readonly #serves: (queue: string) => boolean;
   readonly #isBusy: () => boolean;
   #waiting: (() => void)[] = [];
 
-  /** @param isBusy  Whether threads have tasks: asked first, because it is cheap. */
-  constructor(counts: () => Counts, isBusy: () => boolean) {
+  /**
+   * @param serves  Whether tasks of a queue are run here.
+   * @param isBusy  Whether threads have tasks: asked first, because it is cheap.
+   */
+  constructor(counts: () => Counts, serves: (queue: string) => boolean, isBusy: () => boolean) {
     this.#counts = counts;
+    this.#serves = serves;
     this.#isBusy = isBusy;
   }
 
@@ -16,10 +21,11 @@ export class Idle {
     return this.#waiting.length > 0;
   }
 
-  /** Tasks that nobody here handles, and those scheduled for later, do not count. */
+  /** Tasks that nobody here handles or serves, and those scheduled for later, do not count. */
   get isIdle(): boolean {
     if (this.#isBusy()) return false;
-    for (const counts of this.#counts().values()) {
+    for (const [queue, counts] of this.#counts()) {
+      if (!this.#serves(queue)) continue;
       const { ready, unhandled, running, blocked, retrying } = counts;
       if (ready - unhandled + running + blocked + retrying > 0) return false;
     }

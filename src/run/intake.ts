@@ -62,8 +62,8 @@ export class Intake {
   }
 
   /**
-   * Resolves with what `take` makes of the settled task. Rejects with the abort's reason, and cancels the task, when
-   * `signal` aborts.
+   * Resolves with what `take` makes of the settled task. Rejects with the abort's reason, and cancels the
+   * task, when `signal` aborts.
    */
   run<Value>(
     name: string,

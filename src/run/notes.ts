@@ -1,6 +1,7 @@
 /**
- * Keeps what running handlers report where `get` finds it: at once when the last note of the task is a second old,
- * else with the next of its notes that are due. One timer for all of them, and none while nobody reports anything.
+ * Keeps what running handlers report where `get` finds it: at once when the last note of the task is a second
+ * old, else with the next of its notes that are due. One timer for all of them, and none while nobody reports
+ * anything.
  */
 import type { Broker } from '../broker/broker.js';
 import type { Clock, Disarm } from '../clock.js';

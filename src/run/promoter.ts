@@ -1,4 +1,6 @@
-/** Makes scheduled tasks ready when they are due: one timer, armed toward the earliest due time that is known. */
+/**
+ * Makes scheduled tasks ready when they are due: one timer, armed toward the earliest due time that is known.
+ */
 import type { Broker } from '../broker/broker.js';
 import type { Clock, Disarm, EpochMs } from '../clock.js';
 

@@ -1,4 +1,7 @@
-/** Deletes settled tasks whose retention has passed: a bounded slice at a time, so that the host never waits for it. */
+/**
+ * Deletes settled tasks whose retention has passed: a bounded slice at a time, so that the host never waits
+ * for it.
+ */
 import type { Broker } from '../broker/broker.js';
 import type { Clock, Disarm } from '../clock.js';
 

@@ -1,6 +1,7 @@
 /**
- * What is known of names and queues: which names have a handler, the rules of each, how long its tasks took lately,
- * and how queues are served. One entry per name, made on first use, so that an enqueue is one Map look-up.
+ * What is known of names and queues: which names have a handler, the rules of each, how long its tasks took
+ * lately, and how queues are served. One entry per name, made on first use, so that an enqueue is one Map
+ * look-up.
  */
 
 import type { CheckedQueueOptions, RuntimeOptions, TaskHooks } from '../options/types.js';
@@ -22,6 +23,8 @@ export interface QueueRule {
 const FIRST_GUESS_MS = 0.5;
 /** Weight of the newest measurement. */
 const EWMA_WEIGHT = 0.2;
+/** Names remembered with what was learned of them. */
+const MAX_ENTRIES = 10_000;
 /** What one task costs beside its handler, ms. */
 const OVERHEAD_MS = 0.002;
 
@@ -127,6 +130,8 @@ export class Registry {
     let entry = this.#entries.get(name);
     if (entry === undefined) {
       checkName('task', name);
+      // A pattern may stand for any number of names.
+      if (this.#entries.size >= MAX_ENTRIES) this.#entries.clear();
       const { hooks } = this.#options;
       entry = new NameEntry(name, this.#handlerOf(name), (queue) => this.queue(queue), hooks.get(name));
       this.#entries.set(name, entry);

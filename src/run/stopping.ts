@@ -21,6 +21,9 @@ interface Parts {
   readonly options: RuntimeOptions;
 }
 
+/** npm and shells pass one Ctrl-C on twice, milliseconds apart: that is no second request. */
+const REPEAT_MS = 300;
+
 export class Stopping {
   readonly #parts: Parts;
   readonly #onEnd: () => void;
@@ -33,12 +36,18 @@ export class Stopping {
     this.#onEnd = onEnd;
   }
 
-  /** Stops on the signals and the abort signal that the options name. A second signal ends the grace at once. */
+  /**
+   * Stops on the signals and the abort signal that the options name. A second signal ends the grace at once.
+   */
   listen(): void {
-    const { stopOn, signal, logger } = this.#parts.options;
-    const stop = (options?: StopOptions): void => {
+    const { stopOn, signal, logger, clock } = this.#parts.options;
+    let heardAt = Number.NEGATIVE_INFINITY;
+    const stop = (): void => {
+      const at = clock.monotonic();
+      if (at - heardAt <= REPEAT_MS) return;
+      heardAt = at;
       if (this.#stopped !== undefined) this.#hurry?.();
-      this.stop({ graceMs: 10_000, killMs: 1_000, ...options }).catch((error) => {
+      this.stop({ graceMs: 10_000, killMs: 1_000 }).catch((error) => {
         logger.error({ error: String(error) }, 'stop failed');
       });
     };

@@ -37,7 +37,10 @@ export function isFinal(state: TaskState): state is FinalState {
   return state === 'completed' || state === 'dead' || state === 'cancelled';
 }
 
-/** How one attempt ended. `interrupted`: the runtime stopped or its process died; charged to nobody. */
+/**
+ * How one attempt ended. `interrupted`: its thread was taken from it. An attempt that the stop or the death of its
+ * runtime interrupted is charged to nobody and not kept, unless the task ended with it.
+ */
 export type AttemptOutcome =
   | 'completed'
   | 'failed'
@@ -49,7 +52,7 @@ export type AttemptOutcome =
 
 /** One start of the handler, as it is kept. */
 export interface Attempt {
-  /** From 1. Interrupted attempts share the number of the one that follows. */
+  /** From 1. An interrupted attempt that was not kept shares its number with the one that follows. */
   readonly attempt: number;
   readonly startedAt: EpochMs;
   /** Working time, fractional milliseconds. */

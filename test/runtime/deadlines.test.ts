@@ -69,12 +69,45 @@ describe.each(BACKENDS)('a deadline (%s)', (kind) => {
 
   it('of one does not shorten that of another on the same thread', async () => {
     const gate = new Gate();
-    const runtime = await open(kind, { threads: 1, services: gate.services, queues: { io: { perThread: 2 } } });
+    const runtime = await open(kind, {
+      threads: 1,
+      services: gate.services,
+      queues: { io: { perThread: 2 } },
+    });
     const long = runtime.run('hold', 'long', { queue: 'io' });
     const short = rejection(runtime.run('obeys', 'short', { ...SOON, queue: 'io', killGraceMs: 10_000 }));
     expect(await short).toMatchObject({ reason: 'timed-out' });
     gate.open('long');
     expect(await long).toBe('long');
+  });
+});
+
+describe.each(BACKENDS)('a host that is blocked (%s)', (kind) => {
+  it('takes no busy thread for a dead one, and no task in time for a late one', async () => {
+    const gate = new Gate();
+    const runtime = await open(kind, { threads: 2, services: gate.services });
+    await Promise.all([runtime.run('ordinal', {}), runtime.run('ordinal', {})]);
+    const options = { timeoutMs: 150, killGraceMs: 10, maxAttempts: 1 };
+    const handles = await Promise.all(
+      Array.from({ length: 8 }, () => runtime.enqueue('ordinal', { busyMs: 20 }, options)),
+    );
+    const end = performance.now() + 400;
+    while (performance.now() < end);
+    for (const handle of handles) {
+      await handle.result();
+      expect((await runtime.get(handle.id))!.attempts).toMatchObject([{ attempt: 1, outcome: 'completed' }]);
+    }
+  });
+
+  it('still ends a task that is over its time, once it can', async () => {
+    const gate = new Gate();
+    const runtime = await open(kind, { threads: 1, services: gate.services });
+    const spinning = await runtime.enqueue('spin', 'a', SOON);
+    await gate.reached('a');
+    const end = performance.now() + 300;
+    while (performance.now() < end);
+    expect(await rejection(spinning.result())).toMatchObject({ reason: 'timed-out' });
+    expect((await runtime.get(spinning.id))!.attempts.length).toBe(1);
   });
 });
 
@@ -100,7 +133,12 @@ describe.each(BACKENDS)('cancel (%s)', (kind) => {
     }
     gate.open('a');
     await held;
-    expect(runtime.counts().get('default')).toMatchObject({ cancelled: 3, ready: 0, scheduled: 0, retrying: 0 });
+    expect(runtime.counts().get('default')).toMatchObject({
+      cancelled: 3,
+      ready: 0,
+      scheduled: 0,
+      retrying: 0,
+    });
   });
 
   it('reaches an async handler as its signal', async () => {
@@ -152,7 +190,12 @@ describe.each(BACKENDS)('cancel (%s)', (kind) => {
     expect(await runtime.cancel({ queue: 'bulk' })).toBe(702);
     await Promise.all([running, later, ...bulk].map((handle) => rejection(handle.result())));
     expect(await other.result()).toBe('other');
-    expect(runtime.counts().get('bulk')).toMatchObject({ cancelled: 702, ready: 0, scheduled: 0, running: 0 });
+    expect(runtime.counts().get('bulk')).toMatchObject({
+      cancelled: 702,
+      ready: 0,
+      scheduled: 0,
+      running: 0,
+    });
     expect(await runtime.cancel({ queue: 'bulk' })).toBe(0);
   });
 });

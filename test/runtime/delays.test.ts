@@ -1,7 +1,17 @@
-/** Tasks for later, tasks that are too late, and tasks of which there is one: on a clock that the test moves. */
+/**
+ * Tasks for later, tasks that are too late, and tasks of which there is one: on a clock that the test moves.
+ */
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '#src/index.js';
-import { BACKENDS, type BackendKind, freshBackend, Gate, open, rejection, type TestOptions } from './harness.js';
+import {
+  BACKENDS,
+  type BackendKind,
+  freshBackend,
+  Gate,
+  open,
+  rejection,
+  type TestOptions,
+} from './harness.js';
 
 async function openAt(kind: BackendKind | string, options: TestOptions = {}) {
   const clock = new ManualClock();
@@ -86,7 +96,9 @@ describe.each(BACKENDS)('a stale task (%s)', (kind) => {
   it('does not keep the ones behind it from starting', async () => {
     const { clock, runtime } = await openAt(kind, { autostart: false });
     const options = { staleAt: clock.now() + 1 };
-    const stale = await Promise.all(Array.from({ length: 700 }, () => runtime.enqueue('noop', undefined, options)));
+    const stale = await Promise.all(
+      Array.from({ length: 700 }, () => runtime.enqueue('noop', undefined, options)),
+    );
     const fresh = await runtime.enqueue('echo', 'ran');
     clock.advance(1);
     runtime.start();
@@ -112,7 +124,9 @@ describe.each(BACKENDS)('a unique key (%s)', (kind) => {
     const gate = new Gate();
     const { runtime } = await openAt(kind, { services: gate.services });
     const unique = { key: 'k', onConflict: 'keep' } as const;
-    const handles = await Promise.all(Array.from({ length: 50 }, () => runtime.enqueue('hold', 'a', { unique })));
+    const handles = await Promise.all(
+      Array.from({ length: 50 }, () => runtime.enqueue('hold', 'a', { unique })),
+    );
     expect(new Set(handles.map(({ id }) => id)).size).toBe(1);
     expect(handles.filter(({ isNew }) => isNew).length).toBe(1);
     gate.open('a');
@@ -163,9 +177,15 @@ describe.each(BACKENDS)('a unique key (%s)', (kind) => {
     });
     clock.advance(61_000);
     expect(await runtime.run('echo', 3, { unique: short })).toBe(3);
-    const dead = await runtime.enqueue('fails', {}, { maxAttempts: 1, unique: { key: 'd', onConflict: 'reject' } });
+    const dead = await runtime.enqueue(
+      'fails',
+      {},
+      { maxAttempts: 1, unique: { key: 'd', onConflict: 'reject' } },
+    );
     await rejection(dead.result());
-    expect((await runtime.enqueue('fails', {}, { unique: { key: 'd', onConflict: 'reject' } })).isNew).toBe(true);
+    expect((await runtime.enqueue('fails', {}, { unique: { key: 'd', onConflict: 'reject' } })).isNew).toBe(
+      true,
+    );
   });
 });
 

@@ -1,4 +1,7 @@
-/** A runtime for a test over the fixture `runtime-tasks`, in memory or in a folder of its own; nothing is left behind. */
+/**
+ * A runtime for a test over the fixture `runtime-tasks`, in memory or in a folder of its own; nothing is left
+ * behind.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -117,7 +120,10 @@ export class Gate {
     while (door.count < count) await new Promise<void>((resolve) => door.looking.push(resolve));
   }
 
-  /** Resolves when all messages that are under way now have arrived: some turns of the host's event loop later. */
+  /**
+   * Resolves when all messages that are under way now have arrived: some turns of the host's event loop
+   * later.
+   */
   async settle(): Promise<void> {
     for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
   }

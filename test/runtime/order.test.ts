@@ -15,7 +15,10 @@ describe.each(BACKENDS)('order (%s)', (kind) => {
     const handles = [];
     for (const priority of levels) handles.push(await runtime.enqueue('ordinal', {}, { priority }));
     runtime.start();
-    const started = await order(runtime, handles.map(({ id }) => id));
+    const started = await order(
+      runtime,
+      handles.map(({ id }) => id),
+    );
     const byStart = levels.map((level, at) => [started[at]!, level] as const).sort(([a], [b]) => a - b);
     expect(byStart.map(([, level]) => level)).toEqual(levels.toSorted((a, b) => b - a));
   });
@@ -34,10 +37,11 @@ describe.each(BACKENDS)('order (%s)', (kind) => {
 
   it('is kept while tasks run and more come', async () => {
     const runtime = await open(kind, { threads: 1 });
-    const handles = await Promise.all(
-      Array.from({ length: 2_000 }, () => runtime.enqueue('ordinal', {})),
+    const handles = await Promise.all(Array.from({ length: 2_000 }, () => runtime.enqueue('ordinal', {})));
+    const started = await order(
+      runtime,
+      handles.map(({ id }) => id),
     );
-    const started = await order(runtime, handles.map(({ id }) => id));
     expect(started).toEqual(Array.from({ length: 2_000 }, (_, at) => at + 1));
   });
 
@@ -55,9 +59,14 @@ describe.each(BACKENDS)('order (%s)', (kind) => {
     const at = Date.now();
     const { id } = await better;
     const [mine] = await order(runtime, [id]);
-    const others = await order(runtime, handles.map((handle) => handle.id));
+    const others = await order(
+      runtime,
+      handles.map((handle) => handle.id),
+    );
     const views = await Promise.all(handles.map((handle) => runtime.get(handle.id)));
-    const before = handles.flatMap((_, of) => (others[of]! < mine! ? [views[of]!.attempts[0]!.startedAt] : []));
+    const before = handles.flatMap((_, of) =>
+      others[of]! < mine! ? [views[of]!.attempts[0]!.startedAt] : [],
+    );
     // What started before it had started when it came (times are rounded to a millisecond).
     expect(Math.max(...before)).toBeLessThanOrEqual(at + 1);
     expect(before.length).toBeLessThan(180);

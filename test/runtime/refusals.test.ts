@@ -62,6 +62,15 @@ describe('openRuntime refuses', () => {
     expect(error.url).toBe(fixture(`${MODULES}throws`).href);
   });
 
+  it('flags that threads do not take, leaving nothing locked', async () => {
+    const backend = freshBackend('lmdb');
+    expect(await rejection(open(backend, { execArgv: ['--stack-trace-limit=3'] }))).toMatchObject({
+      code: codeOf('INVALID_ARGUMENT'),
+      argument: 'options.execArgv',
+    });
+    await open(backend);
+  });
+
   it('an aborted signal, with its reason', async () => {
     const folder = freshFolder();
     const signal = AbortSignal.abort(new Error('too late'));
@@ -110,7 +119,20 @@ describe('openRuntime refuses', () => {
     expect(await (await open(backend)).run('sum', [1, 2])).toBe(3);
   });
 
-  it.skipIf(process.getuid?.() !== 0)('a folder in which it may not write', () => {
+  it('with `ifLocked: "wait"` waits for the end of the owner, or of its patience', async () => {
+    const backend = freshBackend('lmdb');
+    const first = await open(backend, { threads: 1 });
+    const abort = new AbortController();
+    const impatient = rejection(open(backend, { threads: 1, ifLocked: 'wait', signal: abort.signal }));
+    abort.abort(new Error('too long'));
+    expect((await impatient).message).toBe('too long');
+    const second = open(backend, { threads: 1, ifLocked: 'wait' });
+    expect(await first.run('sum', [1, 2])).toBe(3);
+    await first.stop();
+    expect(await (await second).run('sum', [1, 2])).toBe(3);
+  });
+
+  it.skipIf(process.platform === 'win32')('a folder in which it may not write', () => {
     const folder = freshFolder();
     chmodSync(folder, 0o555);
     const script = `
@@ -119,7 +141,9 @@ describe('openRuntime refuses', () => {
       await openRuntime({ backend: ${JSON.stringify(join(folder, 'store'))}, tasks }).then(
         () => console.log('opened'), ({ code, path }) => console.log(code, path));`;
     const args = ['--input-type=module', '--eval', script];
-    const answer = execFileSync(process.execPath, args, { uid: 65_534, gid: 65_534, encoding: 'utf8' });
+    // To root every folder is open.
+    const nobody = process.getuid!() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+    const answer = execFileSync(process.execPath, args, { ...nobody, encoding: 'utf8' });
     expect(answer.trim()).toBe(`${codeOf('STORE_UNAVAILABLE')} ${join(folder, 'store')}`);
   });
 });
@@ -133,17 +157,18 @@ const trapped = {
   },
 };
 
-const REFUSED_TASKS: readonly [
+type RefusedTask = readonly [
   what: string,
   args: readonly [name: unknown, payload?: unknown, options?: unknown],
   code: string,
   rest?: object,
-][] = [
+];
+const REFUSED_TASKS: readonly RefusedTask[] = [
   ...['', 'a b', 'a/b', '../x', 'a\0b', '\u001b[31m', 'é', '-a', 'x'.repeat(129), '<script>', 'a\n'].map(
-    (name) => [`the name ${JSON.stringify(name.slice(0, 12))}`, [name], 'INVALID_NAME'] as const,
+    (name) => [`the name ${JSON.stringify(name.slice(0, 12))}`, [name], 'INVALID_NAME'] satisfies RefusedTask,
   ),
   ...[undefined, null, 5, {}, Symbol('a')].map(
-    (name) => [`the name ${String(name)}`, [name], 'INVALID_NAME'] as const,
+    (name) => [`the name ${String(name)}`, [name], 'INVALID_NAME'] satisfies RefusedTask,
   ),
   ['a function', ['echo', { a: [1, { f() {} }] }], 'NOT_ENCODABLE', { path: 'a[1].f' }],
   ['a symbol', ['echo', { s: Symbol('s') }], 'NOT_ENCODABLE', { path: 's' }],

@@ -66,6 +66,24 @@ describe.each(BACKENDS)('a sensitive task (%s)', (kind) => {
   });
 });
 
+describe.each(BACKENDS)('the log (%s)', (kind) => {
+  it('tells of threads that died, and never what was in a payload or a result', async () => {
+    const lines: unknown[] = [];
+    const log = (...line: unknown[]): void => void lines.push(line);
+    const logger = { debug: log, info: log, warn: log, error: log };
+    const runtime = await open(kind, { threads: 1, logger });
+    const canary = 'canary-4111';
+    await runtime.run('echo', canary);
+    await rejection(runtime.run('exits', { code: 3, canary } as never, { maxCrashes: 1 }));
+    await rejection(runtime.run('strict', { n: canary } as never));
+    await rejection(runtime.run('fails', { canary } as never, { maxAttempts: 1 }));
+    await rejection(runtime.enqueue('echo', { canary, call: () => 1 }));
+    await runtime.stop();
+    expect(JSON.stringify(lines)).toContain('worker exited with code 3');
+    expect(JSON.stringify(lines)).not.toContain(canary);
+  });
+});
+
 describe.each(BACKENDS)('a task in a sensitive queue (%s)', (kind) => {
   it('shows neither payload nor result, unless its definition says so', async () => {
     const runtime = await open(kind, { threads: 1, queues: { private: { sensitive: true } } });

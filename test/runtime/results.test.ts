@@ -1,7 +1,7 @@
 /** What comes of an enqueue: results whenever they are asked for, by handle, by id, after a restart. */
 import { describe, expect, it } from 'vitest';
-import { ManualClock } from '#src/index.js';
-import { BACKENDS, freshBackend, Gate, open, rejection } from './harness.js';
+import { ManualClock, type Runtime } from '#src/index.js';
+import { BACKENDS, fixture, freshBackend, Gate, open, rejection } from './harness.js';
 
 describe.each(BACKENDS)('a result (%s)', (kind) => {
   it('comes to a handle that asks before its task is settled', async () => {
@@ -107,12 +107,16 @@ describe.each(BACKENDS)('a result (%s)', (kind) => {
       taskId: id,
     });
     expect(await runtime.get(id)).toBeUndefined();
+    expect(await rejection(runtime.handle(id).state())).toMatchObject({
+      code: 'ERR_MILLRACE_RESULT_EXPIRED',
+    });
     const elsewhere = await open(kind);
-    for (const unknown of ['', 'x', '0'.repeat(26), 'v'.repeat(26), '../../etc/passwd', id]) {
-      expect(await rejection(elsewhere.handle(unknown).result())).toMatchObject({
-        code: 'ERR_MILLRACE_UNKNOWN_TASK',
-        taskId: unknown,
-      });
+    const known = ['', 'x', '0'.repeat(26), 'v'.repeat(26), '../../etc/passwd', id];
+    for (const unknown of [...known, 5, undefined, null, {}] as string[]) {
+      const expected = { code: 'ERR_MILLRACE_UNKNOWN_TASK', taskId: unknown };
+      expect(await rejection(elsewhere.handle(unknown).result())).toMatchObject(expected);
+      expect(await rejection(elsewhere.handle(unknown).state())).toMatchObject(expected);
+      expect(await elsewhere.get(unknown)).toBeUndefined();
     }
   });
 });
@@ -157,6 +161,35 @@ describe.each(BACKENDS)('a batch (%s)', (kind) => {
     expect((await runtime.enqueueBatch(batch.slice(1))).length).toBe(10);
     await runtime.whenIdle();
     expect(runtime.counts().get('default')?.completed).toBe(10);
+  });
+});
+
+describe.each(BACKENDS)('a codec (%s)', (kind) => {
+  const reversed = {
+    name: 'reversed',
+    encode: (value: unknown) => Buffer.from(JSON.stringify(value)).reverse(),
+    decode: (bytes: Uint8Array) => JSON.parse(Buffer.from(bytes).reverse().toString()),
+  };
+
+  it('of the host and the tasks module carries payloads and results', async () => {
+    const tasks = fixture('tasks-modules/codecs');
+    const runtime = (await open(kind, { tasks, codecs: [reversed], threads: 1 })) as Runtime;
+    const handle = await runtime.enqueue('echo', { a: [1, 'é'] });
+    expect(await handle.result()).toEqual({ a: [1, 'é'] });
+    expect((await runtime.get(handle.id))!.result).toEqual({ a: [1, 'é'] });
+  });
+
+  it('that the thread or the host does not have fails the task, or the enqueue', async () => {
+    const tasks = fixture('tasks-modules/codecs');
+    const runtime = (await open(kind, { tasks, codecs: [reversed], threads: 1 })) as Runtime;
+    expect(await rejection(runtime.run('unknownCodec', 1))).toMatchObject({
+      code: 'ERR_MILLRACE_UNKNOWN_CODEC',
+      codec: 'nowhere',
+    });
+    const other = await open(kind, { codecs: [reversed], threads: 1 });
+    const error = await rejection(other.run('echo', 1, { codec: 'reversed' }));
+    expect(error).toMatchObject({ code: 'ERR_MILLRACE_TASK_DEAD' });
+    expect(await other.run('echo', { a: 1 }, { codec: 'json' })).toEqual({ a: 1 });
   });
 });
 

@@ -94,11 +94,18 @@ describe.each(BACKENDS)('a retry (%s)', (kind) => {
     expect(await runtime.run('sum', [1])).toBe(1);
     const info = await runtime.get(handle.id);
     expect(info).toMatchObject({ state: 'scheduled', failures: 1, crashes: 0, nextAttemptAt });
-    expect(info!.attempts[0]).toMatchObject({ attempt: 1, outcome: 'failed', error: { name: 'PaymentError' } });
+    expect(info!.attempts[0]).toMatchObject({
+      attempt: 1,
+      outcome: 'failed',
+      error: { name: 'PaymentError' },
+    });
     expect(runtime.counts().get('default')).toMatchObject({ scheduled: 1, retrying: 1 });
     clock.advance(1);
     expect(await handle.result()).toBe(2);
-    expect((await runtime.get(handle.id))!.attempts.map(({ outcome }) => outcome)).toEqual(['failed', 'completed']);
+    expect((await runtime.get(handle.id))!.attempts.map(({ outcome }) => outcome)).toEqual([
+      'failed',
+      'completed',
+    ]);
     expect(runtime.counts().get('default')).toMatchObject({ scheduled: 0, retrying: 0, completed: 2 });
   });
 
@@ -126,17 +133,20 @@ describe.each(BACKENDS)('a retry (%s)', (kind) => {
     expect((error.cause as Error).message).toContain('at n: must be a number');
   });
 
-  it.each(['function', 'huge'] as const)('does not follow on a result that cannot be kept: %s', async (what) => {
-    const { runtime } = await openAt(kind);
-    const error = await rejection(runtime.run('wrong', what));
-    expect(error).toMatchObject({ reason: 'not-retryable' });
-    const expected =
-      what === 'function'
-        ? { code: 'ERR_MILLRACE_NOT_ENCODABLE', path: 'list[1].call' }
-        : { code: 'ERR_MILLRACE_TOO_LARGE', maxBytes: 16 * 1_048_576 };
-    expect(error.cause).toMatchObject(expected);
-    expect(await runtime.run('sum', [1])).toBe(1);
-  });
+  it.each(['function', 'huge'] as const)(
+    'does not follow on a result that cannot be kept: %s',
+    async (what) => {
+      const { runtime } = await openAt(kind);
+      const error = await rejection(runtime.run('wrong', what));
+      expect(error).toMatchObject({ reason: 'not-retryable' });
+      const expected =
+        what === 'function'
+          ? { code: 'ERR_MILLRACE_NOT_ENCODABLE', path: 'list[1].call' }
+          : { code: 'ERR_MILLRACE_TOO_LARGE', maxBytes: 16 * 1_048_576 };
+      expect(error.cause).toMatchObject(expected);
+      expect(await runtime.run('sum', [1])).toBe(1);
+    },
+  );
 
   it('keeps what was thrown though it is no error', async () => {
     const { runtime } = await openAt(kind);
@@ -167,7 +177,9 @@ describe.each(BACKENDS)('dead letters (%s)', (kind) => {
     const names = ['a', 'a', 'b'];
     await Promise.all(
       names.map((queue) =>
-        rejection(runtime.run('fails', { error: 'payment' }, { queue, maxAttempts: 2, backoff: { baseMs: 0 } })),
+        rejection(
+          runtime.run('fails', { error: 'payment' }, { queue, maxAttempts: 2, backoff: { baseMs: 0 } }),
+        ),
       ),
     );
     const { tasks } = await runtime.list({ state: 'dead' });
@@ -199,7 +211,10 @@ describe.each(BACKENDS)('dead letters (%s)', (kind) => {
     const ids: string[] = [];
     let after: string | undefined;
     do {
-      const page = await runtime.list({ state: 'dead' }, after === undefined ? { limit: 10 } : { limit: 10, after });
+      const page = await runtime.list(
+        { state: 'dead' },
+        after === undefined ? { limit: 10 } : { limit: 10, after },
+      );
       expect(page.tasks.length).toBeLessThanOrEqual(10);
       ids.push(...page.tasks.map(({ id }) => id));
       after = page.after;
@@ -228,12 +243,30 @@ describe.each(BACKENDS)('dead letters (%s)', (kind) => {
     expect(await runtime.redrive({ queue: 'a' })).toBe(0);
   });
 
+  it('go round again and are deleted by the thousand', async () => {
+    const runtime = await open(kind, { threads: 1 });
+    const batch = Array.from({ length: 1_200 }, () => {
+      return { name: 'fails', payload: {}, options: { maxAttempts: 1 } } as const;
+    });
+    await runtime.enqueueBatch(batch);
+    await runtime.whenIdle();
+    await runtime.pause('default');
+    expect(await runtime.redrive({})).toBe(1_200);
+    expect(runtime.counts().get('default')).toMatchObject({ dead: 0, ready: 1_200 });
+    await runtime.resume('default');
+    await runtime.whenIdle();
+    expect(await runtime.delete({ name: 'fails' })).toBe(1_200);
+    expect(runtime.counts().get('default')).toMatchObject({ dead: 0, ready: 0 });
+  });
+
   it('are deleted by id and by filter, and then no longer kept', async () => {
     const runtime = await open(kind, { threads: 1 });
     const tasks = await withDead(runtime);
     const { id } = tasks.find(({ queue }) => queue === 'b')!;
     expect(await runtime.delete(id)).toBe(1);
-    expect(await rejection(runtime.handle(id).result())).toMatchObject({ code: 'ERR_MILLRACE_RESULT_EXPIRED' });
+    expect(await rejection(runtime.handle(id).result())).toMatchObject({
+      code: 'ERR_MILLRACE_RESULT_EXPIRED',
+    });
     expect(await runtime.delete({ queue: 'a' })).toBe(2);
     expect((await runtime.list({ state: 'dead' })).tasks).toEqual([]);
     for (const counts of runtime.counts().values()) expect(counts.dead).toBe(0);
@@ -245,7 +278,10 @@ describe.each(BACKENDS)('dead letters (%s)', (kind) => {
     await done.result();
     const waiting = await runtime.enqueue('sum', [1], { delayMs: 60_000 });
     for (const id of [done.id, waiting.id]) {
-      expect(await rejection(runtime.redrive(id))).toMatchObject({ code: 'ERR_MILLRACE_WRONG_STATE', taskId: id });
+      expect(await rejection(runtime.redrive(id))).toMatchObject({
+        code: 'ERR_MILLRACE_WRONG_STATE',
+        taskId: id,
+      });
     }
     expect(await rejection(runtime.delete(waiting.id))).toMatchObject({ code: 'ERR_MILLRACE_WRONG_STATE' });
     expect(await waiting.cancel()).toBe(true);

@@ -1,0 +1,106 @@
+/**
+ * What the compiler knows of a runtime over `typeof tasks`. Checked by `tsc -p test/tsconfig.json`; nothing
+ * runs.
+ */
+import { expectTypeOf } from 'vitest';
+import {
+  type Handle,
+  openRuntime,
+  type Runtime,
+  type RuntimeEvent,
+  type StopReport,
+  type TaskInfo,
+} from '#src/index.js';
+import { type Setup, type Snooze, setup, type TaskContext, task } from '#src/task-module.js';
+import { openTestRuntime } from '#src/testing/index.js';
+
+const tasks = {
+  sum: (payload: readonly number[]): number => payload.length,
+  later: async (payload: { readonly url: string }): Promise<Uint8Array> => new Uint8Array(payload.url.length),
+  nothing: (): void => {},
+  maybe: (payload: string, { snooze }: TaskContext): string | Snooze =>
+    payload === '' ? snooze(5) : payload,
+  defined: task((payload: { readonly id: bigint }) => payload.id, { maxAttempts: 5 }),
+  renamed: task((payload: Date) => payload.getTime(), { name: 'at' }),
+  pattern: task((payload: boolean) => !payload, { name: 'images.*' }),
+  worker: setup(() => ({ app: 1 })) as Setup<number>,
+  _helper: (payload: number): number => payload,
+  Class: class {},
+  constant: 5,
+};
+type Tasks = typeof tasks;
+
+export async function types(runtime: Runtime<Tasks>): Promise<void> {
+  // Results follow from the name.
+  expectTypeOf(await runtime.run('sum', [1, 2])).toEqualTypeOf<number>();
+  expectTypeOf(await runtime.run('later', { url: 'x' })).toEqualTypeOf<Uint8Array>();
+  expectTypeOf(await runtime.run('nothing', undefined)).toEqualTypeOf<void>();
+  expectTypeOf(await runtime.run('maybe', 'x')).toEqualTypeOf<string>();
+  expectTypeOf(await runtime.run('defined', { id: 1n })).toEqualTypeOf<bigint>();
+  expectTypeOf(await runtime.run('at', new Date())).toEqualTypeOf<number>();
+  expectTypeOf(await runtime.run('images.crop', true)).toEqualTypeOf<boolean>();
+
+  const handle = await runtime.enqueue('later', { url: 'x' }, { priority: 'high', delayMs: 5 });
+  expectTypeOf(handle).toEqualTypeOf<Handle<Uint8Array>>();
+  expectTypeOf(await handle.result({ timeoutMs: 5 })).toEqualTypeOf<Uint8Array>();
+  expectTypeOf(runtime.handle<'sum'>('id').result()).toEqualTypeOf<Promise<number>>();
+
+  // Payloads are checked by the name.
+  // @ts-expect-error a text is no list
+  await runtime.run('sum', 'text');
+  // @ts-expect-error nobody is called so
+  await runtime.run('product', [1]);
+  // @ts-expect-error it has another name
+  await runtime.run('renamed', new Date());
+  // @ts-expect-error an export that begins with _ is no task
+  await runtime.run('_helper', 1);
+  // @ts-expect-error a class is no task
+  await runtime.run('Class', 1);
+  // @ts-expect-error a constant is no task
+  await runtime.run('constant', 1);
+  // @ts-expect-error what setup returns is no task
+  await runtime.run('worker', 1);
+  // @ts-expect-error misspelt
+  await runtime.run('sum', [1], { prioritty: 9 });
+  // @ts-expect-error `waitMs` is for run only
+  await runtime.enqueue('sum', [1], { waitMs: 9 });
+
+  await runtime.enqueueBatch([
+    { name: 'sum', payload: [1] },
+    { name: 'defined', payload: { id: 1n }, options: { unique: { key: 'x' } } },
+    // @ts-expect-error the payload of another task
+    { name: 'sum', payload: { id: 1n } },
+  ]);
+
+  expectTypeOf(await runtime.get('id')).toEqualTypeOf<TaskInfo | undefined>();
+  expectTypeOf(await runtime.stop()).toEqualTypeOf<StopReport>();
+  for await (const event of runtime.events({ kinds: ['dead'] })) {
+    expectTypeOf(event).toEqualTypeOf<RuntimeEvent>();
+    if (event.kind === 'dead') expectTypeOf(event.reason).toEqualTypeOf<string>();
+    // @ts-expect-error only some kinds have it
+    event.nextAttemptAt;
+  }
+  const more = await runtime.register<{ late: (payload: number) => string }>('./late.js');
+  expectTypeOf(await more.run('late', 5)).toEqualTypeOf<string>();
+  expectTypeOf(await more.run('sum', [5])).toEqualTypeOf<number>();
+}
+
+export async function opening(): Promise<void> {
+  const known = await openRuntime<Tasks>({ backend: 'memory:', tasks: './tasks.js' });
+  expectTypeOf(known).toEqualTypeOf<Runtime<Tasks>>();
+  // Without a module type everything goes.
+  const loose = await openRuntime({ backend: 'memory:', tasks: [new URL('file:///tasks.js')] });
+  await loose.run('anything', { at: 'all' });
+  // @ts-expect-error the tasks are missing
+  await openRuntime({ backend: 'memory:' });
+  // @ts-expect-error misspelt
+  await openRuntime({ backend: 'memory:', tasks: './tasks.js', treads: 4 });
+
+  const tested = await openTestRuntime({ tasks });
+  expectTypeOf(await tested.run('defined', { id: 1n })).toEqualTypeOf<bigint>();
+  expectTypeOf(await tested.runNext()).toEqualTypeOf<TaskInfo | undefined>();
+  const byUrl = await openTestRuntime({ tasks: './tasks.js' });
+  await byUrl.run('anything', 1);
+  const told = await openTestRuntime<Tasks>({ tasks: new URL('file:///tasks.js') });
+  expectTypeOf(await told.run('sum', [1])).toEqualTypeOf<number>();
+}
