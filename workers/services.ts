@@ -16,7 +16,15 @@ export function openServices(port: MessagePort): ServiceCaller {
   // (comlink#692).
   const host = Comlink.wrap<ServiceHost>(port as unknown as Comlink.Endpoint);
   port.unref();
-  return { for: (run) => serviceProxy((path, args) => callHost(host, run, path, args)) };
+  return {
+    for: (run) =>
+      serviceProxy((path, args) => {
+        const reply = callHost(host, run, path, args);
+        // A call that nobody waits for must not end the thread when it is refused.
+        reply.catch(() => {});
+        return reply;
+      }),
+  };
 }
 
 async function callHost(

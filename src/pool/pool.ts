@@ -21,6 +21,8 @@ export interface PoolItem<Token = unknown> {
   copyBody(target: Uint8Array, at: number): void;
   /** Writes the 16 bytes of the task's id. */
   writeId(target: Uint8Array, at: number): void;
+  /** Runs alone on its thread because it may have ended one before: now it is charged for what nobody caught. */
+  readonly isSuspect?: boolean;
   /** From the start of the handler; Infinity is none. */
   readonly timeoutMs: number;
   /** From the abort signal to the end of the thread. */

@@ -155,8 +155,9 @@ export class Station<Token> {
     this.#watch.off();
     const finished = this.#batches.flatMap((batch) => batch.harvest());
     const running = this.#batches.filter((batch) => batch.running >= 0).length;
+    const ran = { now: running, ever: this.#tasks };
     for (const batch of this.#batches) {
-      finished.push(...batch.bury((index, wasRunning) => blame(batch, index, wasRunning, death, running)));
+      finished.push(...batch.bury((index, wasRunning) => blame(batch, index, wasRunning, death, ran)));
     }
     this.#batches = [];
     this.#byPage.clear();

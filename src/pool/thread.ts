@@ -63,6 +63,8 @@ export interface Death {
   readonly expected: boolean;
   readonly detail: string;
   readonly code?: string | number;
+  /** By an error that nobody caught: any task that ran on the thread may have left it behind. */
+  readonly isStray?: boolean;
 }
 
 /** A thread as the crew of a slot needs it, from boot to exit. */
@@ -231,6 +233,7 @@ export class Thread implements PoolThread {
       expected: this.#isEnding,
       detail: detailOf(this.#error, exitCode),
       code: codeOf(this.#error) ?? exitCode,
+      isStray: this.#error !== undefined && codeOf(this.#error) !== OUT_OF_MEMORY,
     });
   }
 }
@@ -258,6 +261,8 @@ export function handlersOf(reply: LoadReply): readonly HandlerInfo[] {
   throw new TasksModuleError(reply.url, reply.why, cause);
 }
 
+const OUT_OF_MEMORY = 'ERR_WORKER_OUT_OF_MEMORY';
+
 function codeOf(error: unknown): string | undefined {
   const code = (error as { readonly code?: unknown } | null | undefined)?.code;
   return typeof code === 'string' ? code : undefined;
@@ -267,5 +272,5 @@ function codeOf(error: unknown): string | undefined {
 function detailOf(error: unknown, exitCode: number | undefined): string {
   if (error === undefined) return `worker exited with code ${exitCode}`;
   const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return `${codeOf(error) === 'ERR_WORKER_OUT_OF_MEMORY' ? '' : 'uncaught '}${text.slice(0, 500)}`;
+  return `${codeOf(error) === OUT_OF_MEMORY ? '' : 'uncaught '}${text.slice(0, 500)}`;
 }

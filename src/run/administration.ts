@@ -118,7 +118,8 @@ export class Administration {
   /** How long the task stays listed as cancelled. */
   #keptMs(view: TaskView | undefined): number {
     if (view === undefined) return DEFAULT_RULES.retentionMs.cancelled;
-    return this.#parts.coordinator.registry.entry(view.name).in(view.queue).rules.retentionMs.cancelled;
+    const entry = this.#parts.coordinator.registry.entry(view.name);
+    return entry.rulesOf(view.queue, view.options).retentionMs.cancelled;
   }
 
   /**
@@ -136,8 +137,9 @@ export class Administration {
     return count;
   }
 
-  #isSensitive({ name, queue }: TaskView): boolean {
+  #isSensitive({ name, queue, options }: TaskView): boolean {
     const { registry } = this.#parts.coordinator;
+    if (options?.sensitive !== undefined) return options.sensitive;
     return registry.entry(name).definition?.sensitive ?? registry.queue(queue).defaults.sensitive ?? false;
   }
 }

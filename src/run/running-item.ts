@@ -37,6 +37,9 @@ export class RunningItem implements PoolItem<RunningItem> {
   get attempt(): number {
     return this.claim.attempt;
   }
+  get isSuspect(): boolean {
+    return this.claim.suspect;
+  }
   get bodyBytes(): number {
     return this.claim.bodyBytes;
   }

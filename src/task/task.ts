@@ -135,6 +135,8 @@ export interface TaskView {
   readonly settledAt?: EpochMs;
   /** Why a final task is dead or cancelled. */
   readonly reason?: string;
+  /** What its enqueue set differently from its definition; not kept of what completed at its first attempt. */
+  readonly options?: TaskOptions;
   readonly progress?: unknown;
   readonly logs: readonly LogLine[];
   readonly body?: Uint8Array;

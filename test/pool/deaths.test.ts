@@ -32,7 +32,8 @@ describe('the death of a thread', () => {
       const pool = await openPool();
       pool.hand([
         { token: 'before', name: 'noop', payload: 1 },
-        { token: 'culprit', name, payload },
+        // It runs for the second time: the first time nobody could tell who left an uncaught error behind.
+        { token: 'culprit', name, payload, isSuspect: true },
         { token: 'after', name: 'noop' },
       ]);
       expect((await pool.finishedItem('culprit')).outcome).toEqual({ kind: 'crashed', detail, code });
@@ -43,6 +44,23 @@ describe('the death of a thread', () => {
       expect(await pool.result({ name: 'noop', payload: 2 })).toBe(2);
     });
   }
+
+  it('by an error that nobody caught charges the only task that the thread ever had', async () => {
+    const pool = await openPool();
+    const { outcome } = await pool.run({ name: 'uncaught', payload: 'oops' });
+    expect(outcome).toMatchObject({ kind: 'crashed', detail: 'uncaught TypeError: oops' });
+  });
+
+  it('by an error that a finished task left behind charges nobody: who ran is suspect', async () => {
+    const pool = await openPool();
+    pool.hand([
+      { token: 'culprit', name: 'lateUnhandled', payload: 'too late' },
+      { token: 'innocent', name: 'never' },
+    ]);
+    const { outcome } = await pool.finishedItem('innocent');
+    expect(outcome).toEqual({ kind: 'released', started: true, suspect: true });
+    expect(resultOf(await pool.finishedItem('culprit'))).toBe('done before');
+  });
 
   it('by lack of memory charges the one item that ran', async () => {
     const pool = await openPool({

@@ -31,6 +31,7 @@ export interface TestItem {
   readonly attempt?: number;
   readonly timeoutMs?: number;
   readonly killGraceMs?: number;
+  readonly isSuspect?: boolean;
   readonly body?: Uint8Array;
   readonly moved?: NonNullable<PoolItem['moved']>;
 }
@@ -115,9 +116,9 @@ export class TestPool implements PoolListener<Token> {
   }
 
   #toItem({ token, name, payload, attempt = 1, timeoutMs = 60_000, ...rest }: TestItem): PoolItem<Token> {
-    const { killGraceMs = 50, body = encodeValue(payload).slice(), moved } = rest;
+    const { killGraceMs = 50, isSuspect = false, body = encodeValue(payload).slice(), moved } = rest;
     const copyBody = (target: Uint8Array, at: number): void => target.set(body, at);
-    const rules = { attempt, timeoutMs, killGraceMs };
+    const rules = { attempt, timeoutMs, killGraceMs, isSuspect };
     const base = {
       ...{ token: token ?? this.#nextToken(), name, ...rules },
       ...{ bodyBytes: body.length, copyBody, writeId },

@@ -57,13 +57,49 @@ export interface TaskRecord {
 export const KEPT_ATTEMPTS = 25;
 const RECORD_LIMITS = { maxBytes: 64 * 1024 * 1024, maxBufferBytes: 1024 * 1024 * 1024 };
 
+/** Order of a record's values as they are stored, without their names: append only. */
+const FIELDS = [
+  'segment',
+  'index',
+  'idBytes',
+  'name',
+  'queue',
+  'level',
+  'createdAt',
+  'meta',
+  'body',
+  'home',
+  'isDeleted',
+  'state',
+  'tally',
+  'attempts',
+  'lane',
+  'readyIn',
+  'readyAt',
+  'runAt',
+  'settledAt',
+  'expiresAt',
+  'reason',
+  'progress',
+  'logs',
+  'result',
+] as const satisfies readonly (keyof TaskRecord)[];
+type Stored = Pick<TaskRecord, (typeof FIELDS)[number]>;
+
 export function sealRecord(record: TaskRecord): Buffer {
   try {
-    return sealRow(ROW.record, encodeValue({ ...record }, RECORD_LIMITS));
+    return sealRow(ROW.record, encodeFields(record));
   } catch {
     // What a handler reported may be too deep inside of a record; the settlement must not fail for it.
-    return sealRow(ROW.record, encodeValue({ ...record, ...withoutReports(record) }, RECORD_LIMITS));
+    return sealRow(ROW.record, encodeFields({ ...record, ...withoutReports(record) }));
   }
+}
+
+function encodeFields(record: Stored): Uint8Array {
+  return encodeValue(
+    FIELDS.map((field) => record[field]),
+    RECORD_LIMITS,
+  );
 }
 
 function withoutReports({ attempts }: TaskRecord): Partial<TaskRecord> {
@@ -79,7 +115,10 @@ function withoutReports({ attempts }: TaskRecord): Partial<TaskRecord> {
 
 export function openRecord(bytes: Uint8Array, where: string): TaskRecord {
   const { row } = readHeader(bytes, where, ROW.record);
-  return decodeValue(row.subarray(HEADER_BYTES)) as TaskRecord;
+  const values = decodeValue(row.subarray(HEADER_BYTES)) as unknown[];
+  const record: Record<string, unknown> = {};
+  for (let at = 0; at < FIELDS.length; at++) record[FIELDS[at]!] = values[at];
+  return record as unknown as Stored;
 }
 
 export function addAttempt(attempts: readonly Attempt[], attempt: Attempt | undefined): readonly Attempt[] {

@@ -10,7 +10,7 @@
  *     results  [home 11 bytes: key prefix of the tasks' segment][created u48][result …]
  *              a done row; its instant is when they were settled
  *     result   [bytes u32][status u8][0 u8][name u16][started at f64][run ms f32][bytes]
- *     record   [the plain codec's bytes of a TaskRecord]
+ *     record   [the plain codec's bytes of the values of a TaskRecord, in order]
  */
 import { crc32 } from 'node:zlib';
 import { StoreCorruptError } from '../../errors.js';

@@ -188,6 +188,8 @@ function isFast(
 ): settlement is Extract<Final, { kind: 'completed' }> {
   if (settlement.kind !== 'completed' || claim.record !== undefined || settlement.attempt === undefined)
     return false;
+  // A done row keeps no options: what must stay hidden needs a record that says so.
+  if (claim.options?.sensitive === true) return false;
   return settlement.progress === undefined && settlement.logs === undefined && !isNoted(claim);
 }
 

@@ -42,6 +42,7 @@ export class Views {
       ...{ unhandled: lane === name, failures: tally.failures, crashes: tally.crashes },
       attempts: record?.attempts ?? [],
       logs: note?.logs ?? record?.logs ?? [],
+      ...(claim.options === undefined ? {} : { options: claim.options }),
       ...(progress === undefined ? {} : { progress }),
     };
   }
@@ -68,6 +69,7 @@ export class Views {
         crashes: tally.crashes,
       },
       ...(state === 'scheduled' ? { nextAttemptAt: record.runAt } : {}),
+      ...(record.meta.options === undefined ? {} : { options: record.meta.options }),
       ...(record.settledAt === 0 ? {} : { settledAt: record.settledAt }),
       ...(record.reason === '' ? {} : { reason: record.reason }),
       ...(record.progress === undefined ? {} : { progress: record.progress }),

@@ -104,6 +104,7 @@ class OverlaidTables implements LmdbTables {
   }
 
   range(table: TableName, range: Range): Row[] {
+    if (range.start >= range.end) return [];
     const open = this.#open.get(table)!;
     const inFlight = this.#inFlight?.get(table);
     if (open.size === 0 && (inFlight === undefined || inFlight.size === 0)) {
