@@ -1,7 +1,7 @@
 /**
- * `node dist/bench/backlog.js [tasks]`: enqueues ten million tasks on LMDB with nothing running, measures how memory
- * grows with what waits, reopens, and drains them all. Memory is heapUsed + external + arrayBuffers after a full
- * collection; mapped file pages are the kernel's and say nothing.
+ * `node dist/bench/backlog.js [tasks]`: enqueues ten million tasks on LMDB with nothing running, measures how
+ * memory grows with what waits, reopens, and drains them all. Memory is heapUsed + external + arrayBuffers
+ * after a full collection; mapped file pages are the kernel's and say nothing.
  */
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';

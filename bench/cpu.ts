@@ -1,4 +1,6 @@
-/** A fixed amount of CPU work, about 1 ms each, against the same work in bare threads that are told nothing. */
+/**
+ * A fixed amount of CPU work, about 1 ms each, against the same work in bare threads that are told nothing.
+ */
 import { Worker } from 'node:worker_threads';
 import { allAtOnce } from './load.js';
 import { median, perSecond } from './statistics.js';
@@ -41,7 +43,10 @@ function rate(subject: Subject, rounds: number): Promise<number> {
   return allAtOnce.measure(subject, TASKS, 'work', rounds);
 }
 
-/** Rounds of `work` that take about 1 ms on this thread: by the fastest of some tries, so that noise adds nothing. */
+/**
+ * Rounds of `work` that take about 1 ms on this thread: by the fastest of some tries, so that noise adds
+ * nothing.
+ */
 function calibrate(): number {
   const rounds = 1_000_000;
   let fastestMs = Number.POSITIVE_INFINITY;

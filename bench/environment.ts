@@ -15,7 +15,8 @@ export function describeEnvironment(): string {
     `commit ${commit()}, ${new Date().toISOString().slice(0, 10)}`,
     `Node ${process.versions.node}, piscina ${versionOf('piscina')}, lmdb ${versionOf('lmdb')}`,
     `${availableParallelism()} × ${cpus()[0]?.model ?? 'unknown CPU'}, Linux ${release()}`,
-    `write + fdatasync of 4 KiB here: p50 ${show(percentile(syncs, 50))} ms, p99 ${show(percentile(syncs, 99))} ms`,
+    'write + fdatasync of 4 KiB here: ' +
+      `p50 ${show(percentile(syncs, 50))} ms, p99 ${show(percentile(syncs, 99))} ms`,
   ].join('\n');
 }
 

@@ -1,6 +1,7 @@
 /**
- * `npm run bench`: prints what was measured, on what, and beside whom. Each measurement runs in a process of its own,
- * so that none inherits another's heap or compiled code; systems that are compared alternate inside one process.
+ * `npm run bench`: prints what was measured, on what, and beside whom. Each measurement runs in a process of
+ * its own, so that none inherits another's heap or compiled code; systems that are compared alternate inside
+ * one process.
  */
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,6 @@
-/** No-op tasks with a promise each, beside piscina in the same process: five alternating pairs per backend. */
+/**
+ * No-op tasks with a promise each, beside piscina in the same process: five alternating pairs per backend.
+ */
 import { allAtOnce, inFlight, type Load } from './load.js';
 import { median } from './statistics.js';
 import { openMillrace, openPiscina, type Subject } from './subject.js';

@@ -26,8 +26,12 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   const widths = head.map((title, at) =>
     Math.max(title.length, ...rows.map((row) => (row[at] ?? '').length)),
   );
+  const cell = (text: string, at: number): string =>
+    at === 0 ? text.padEnd(widths[at]!) : text.padStart(widths[at]!);
   const line = (cells: readonly string[]): string =>
-    `| ${widths.map((width, at) => (at === 0 ? (cells[at] ?? '').padEnd(width) : (cells[at] ?? '').padStart(width))).join(' | ')} |`;
-  const rule = `|${widths.map((width, at) => (at === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`)).join('|')}|`;
+    `| ${widths.map((_, at) => cell(cells[at] ?? '', at)).join(' | ')} |`;
+  const dashes = (width: number, at: number): string =>
+    at === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`;
+  const rule = `|${widths.map(dashes).join('|')}|`;
   return [line(head), rule, ...rows.map(line)].join('\n');
 }

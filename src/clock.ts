@@ -1,7 +1,7 @@
 /**
- * Time as a value that is passed in. Wall time places instants (`runAt`, `createdAt`), monotonic time measures
- * durations (timeouts, waits), so that a step of the wall clock neither fires nor hides a timer. Nothing else in
- * `src` reads a clock or sets a timer.
+ * Time as a value that is passed in. Wall time places instants (`runAt`, `createdAt`), monotonic time
+ * measures durations (timeouts, waits), so that a step of the wall clock neither fires nor hides a timer.
+ * Nothing else in `src` reads a clock or sets a timer.
  */
 
 /** A wall-clock instant in milliseconds since 1970-01-01T00:00Z. */

@@ -1,4 +1,6 @@
-/** The handlers that were known last, stored so that a runtime can open before its threads have told again. */
+/**
+ * The handlers that were known last, stored so that a runtime can open before its threads have told again.
+ */
 import type { KeyValue } from './broker/key-value.js';
 import type { HandlerInfo } from './pool/pool.js';
 import { decodeValue, encodeValue } from './task/codec.js';

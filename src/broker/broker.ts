@@ -140,11 +140,16 @@ export interface Ticket {
   readonly isNew: boolean;
   /** As {@link Broker.settled}. */
   settled(): Promise<Settled>;
-  /** The same without a promise: told once, later than this call, how the task ended or why that is not known. */
+  /**
+   * The same without a promise: told once, later than this call, how the task ended or why that is not known.
+   */
   onSettled(listener: SettledListener): void;
 }
 
-/** Told once: how the task ended, or why that will never be known here. An object, so that none is made per wait. */
+/**
+ * Told once: how the task ended, or why that will never be known here. An object, so that none is made per
+ * wait.
+ */
 export interface SettledListener {
   told(settled: Settled | Error): void;
 }

@@ -37,14 +37,16 @@ export class InvalidNameError extends MillraceError {
 
   constructor(kind: string, value: unknown) {
     super(
-      `A ${kind} name must be 1 to 128 characters, begin with a letter or digit and hold only letters, digits, ` +
-        `"_", ".", ":" and "-"; got ${show(value)}`,
+      `A ${kind} name must be 1 to 128 characters, begin with a letter or digit and hold only letters, ` +
+        `digits, "_", ".", ":" and "-"; got ${show(value)}`,
     );
     this.value = value;
   }
 }
 
-/** A payload or result holds a value that cannot be stored; `path` leads to it, for example `user.tags[3]`. */
+/**
+ * A payload or result holds a value that cannot be stored; `path` leads to it, for example `user.tags[3]`.
+ */
 export class NotEncodableError extends MillraceError {
   readonly code = 'ERR_MILLRACE_NOT_ENCODABLE';
   readonly path: string;

@@ -1,7 +1,10 @@
 /** Errors of the store and its folder. */
 import { MillraceError } from './base.js';
 
-/** The store takes no more tasks now: too many wait for their flush, or a high-water mark is reached. Try later. */
+/**
+ * The store takes no more tasks now: too many wait for their flush, or a high-water mark is reached. Try
+ * later.
+ */
 export class QueueFullError extends MillraceError {
   readonly code = 'ERR_MILLRACE_QUEUE_FULL';
   readonly pending: number;
@@ -23,7 +26,8 @@ export class StoreFullError extends MillraceError {
   constructor(path: string, limit: 'maxBytes' | 'minFreeBytes', bytes: number, bound: number) {
     super(
       limit === 'maxBytes'
-        ? `The store at ${path} would use ${bytes} bytes; new tasks are taken up to ${Math.floor(bound)} (maxBytes less 10 %)`
+        ? `The store at ${path} would use ${bytes} bytes; new tasks are taken up to ` +
+            `${Math.floor(bound)} (maxBytes less 10 %)`
         : `The disk of ${path} would have ${bytes} bytes free; ${bound} must stay free (minFreeBytes)`,
     );
     this.path = path;
@@ -41,7 +45,8 @@ export class LockedError extends MillraceError {
 
   constructor(path: string, owner: { readonly pid: number; readonly host: string; readonly since: number }) {
     super(
-      `${path} is owned by process ${owner.pid} on ${owner.host} since ${new Date(owner.since).toISOString()}; ` +
+      `${path} is owned by process ${owner.pid} on ${owner.host} ` +
+        `since ${new Date(owner.since).toISOString()}; ` +
         "stop that process, or open with ifLocked: 'wait'",
     );
     this.pid = owner.pid;
@@ -92,7 +97,8 @@ export class StoreTooNewError extends MillraceError {
 
   constructor(path: string, format: number, supported: number) {
     super(
-      `The store at ${path} has format ${format}; this version of Millrace reads up to ${supported}: upgrade it`,
+      `The store at ${path} has format ${format}; ` +
+        `this version of Millrace reads up to ${supported}: upgrade it`,
     );
     this.path = path;
     this.format = format;

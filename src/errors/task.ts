@@ -15,7 +15,9 @@ export class DuplicateTaskError extends MillraceError {
   }
 }
 
-/** The task ended dead. `cause` is the error of its last attempt, with its class name, code and own fields. */
+/**
+ * The task ended dead. `cause` is the error of its last attempt, with its class name, code and own fields.
+ */
 export class TaskDeadError extends MillraceError {
   readonly code = 'ERR_MILLRACE_TASK_DEAD';
   readonly taskId: string;

@@ -11,8 +11,9 @@ export interface Ran {
 }
 
 /**
- * Who is charged for a death: nobody when we ended the thread, the one that ran when it ended by itself. Where it
- * could have been another one, all that ran are suspect instead: each runs alone, and is charged if it happens again.
+ * Who is charged for a death: nobody when we ended the thread, the one that ran when it ended by itself.
+ * Where it could have been another one, all that ran are suspect instead: each runs alone, and is charged if
+ * it happens again.
  */
 export function blame<Token>(
   batch: PoolBatch<Token>,

@@ -1,11 +1,12 @@
 /**
- * The port between the loops in `run/` and whatever executes handlers: piscina's threads (`thread-pool.ts`) or the
- * host's own thread for tests (`same-thread.ts`); child processes will be a third. It carries batches of tasks out
- * and outcomes back, enforces deadlines, and knows which thread runs what. It knows nothing of queues, retries or
- * storage: it never decides what an outcome means.
+ * The port between the loops in `run/` and whatever executes handlers: piscina's threads (`thread-pool.ts`)
+ * or the host's own thread for tests (`same-thread.ts`); child processes will be a third. It carries batches
+ * of tasks out and outcomes back, enforces deadlines, and knows which thread runs what. It knows nothing of
+ * queues, retries or storage: it never decides what an outcome means.
  *
- * One item's life: handed over (0) ─▶ started (1) ─▶ finished (3), or recalled (2) before it started. The step from
- * 0 is a compare-and-swap in shared memory, so that exactly one of thread and coordinator gets the item.
+ * One item's life: handed over (0) ─▶ started (1) ─▶ finished (3), or recalled (2) before it started. The
+ * step from 0 is a compare-and-swap in shared memory, so that exactly one of thread and coordinator gets the
+ * item.
  */
 import type { TaskId } from '../task/task.js';
 import type { TaskOptions } from '../task/task-options.js';
@@ -21,20 +22,28 @@ export interface PoolItem<Token = unknown> {
   copyBody(target: Uint8Array, at: number): void;
   /** Writes the 16 bytes of the task's id. */
   writeId(target: Uint8Array, at: number): void;
-  /** Runs alone on its thread because it may have ended one before: now it is charged for what nobody caught. */
+  /**
+   * Runs alone on its thread because it may have ended one before: now it is charged for what nobody caught.
+   */
   readonly isSuspect?: boolean;
   /** From the start of the handler; Infinity is none. */
   readonly timeoutMs: number;
   /** From the abort signal to the end of the thread. */
   readonly killGraceMs: number;
-  /** Given instead of a body for payloads moved in with `transfer`; the buffers in `list` are moved to the thread. */
+  /**
+   * Given instead of a body for payloads moved in with `transfer`; the buffers in `list` are moved to the
+   * thread.
+   */
   readonly moved?: { readonly value: unknown; readonly list: readonly ArrayBuffer[] };
 }
 
 /** How a handler ended, before `transition.ts` decides what follows from it. */
 export type ItemOutcome =
   | { readonly kind: 'completed'; readonly result: Uint8Array }
-  /** `error` is an encoded `StoredError`; `retryable` false when the handler said so or the payload was invalid. */
+  /**
+   * `error` is an encoded `StoredError`; `retryable` false when the handler said so or the payload was
+   * invalid.
+   */
   | {
       readonly kind: 'failed';
       readonly error: Uint8Array;
@@ -77,9 +86,14 @@ export interface FinishedItem<Token = unknown> {
   readonly thread: number;
 }
 
-/** What the pool tells its owner. All are called on the main thread, never from inside a call into the pool. */
+/**
+ * What the pool tells its owner. All are called on the main thread, never from inside a call into the pool.
+ */
 export interface PoolListener<Token = unknown> {
-  /** Some items of a batch are done with; may come several times per batch. The array is the listener's to keep. */
+  /**
+   * Some items of a batch are done with; may come several times per batch. The array is the listener's to
+   * keep.
+   */
   finished(slot: Slot<Token>, items: readonly FinishedItem<Token>[]): void;
   /** The slot can take more: a batch ended, its thread became ready, or a replacement did. */
   ready(slot: Slot<Token>): void;
@@ -124,8 +138,9 @@ export interface Slot<Token = unknown> {
   /** Batches handed over and not ended. */
   readonly batches: readonly Batch<Token>[];
   /**
-   * Hands items over as one message. The caller keeps `batches.length` within its own bounds (two serial batches, or
-   * `perThread` parallel ones). Never throws for what the items hold: a refusal arrives as an outcome.
+   * Hands items over as one message. The caller keeps `batches.length` within its own bounds (two serial
+   * batches, or `perThread` parallel ones). Never throws for what the items hold: a refusal arrives as an
+   * outcome.
    * @param parallel  Run beside other batches of the slot instead of after them (`perThread` queues).
    */
   hand(items: readonly PoolItem<Token>[], parallel?: boolean): Batch<Token>;
@@ -140,7 +155,10 @@ export interface Batch<Token = unknown> {
   readonly parallel: boolean;
   /** Items neither started, recalled nor reported. Reads shared memory: O(items). */
   unstarted(): number;
-  /** Takes an unstarted item back; true when it is the caller's again (it will not be reported), false when it started. */
+  /**
+   * Takes an unstarted item back; true when it is the caller's again (it will not be reported), false when it
+   * started.
+   */
   recall(index: number): boolean;
   /** Asks a started item to stop: abort flag and signal at once, its thread's end after `killGraceMs`. */
   abort(index: number, reason: AbortReason): void;
@@ -159,12 +177,14 @@ export interface Pool<Token = unknown> {
   start(listener: PoolListener<Token>): Promise<void>;
   /** Loads a further module into every thread, present and future. @throws {TasksModuleError} */
   register(url: string): Promise<readonly HandlerInfo[]>;
-  /** Changes the number of slots. Surplus slots retire when idle; resolves when the new number is in place. */
+  /**
+   * Changes the number of slots. Surplus slots retire when idle; resolves when the new number is in place.
+   */
   resize(threads: number): Promise<void>;
   /**
    * Ends all threads: those running something are first aborted with reason `stopped`, then terminated after
-   * `killMs`. Each unfinished item is reported first. Resolves in bounded time with the number of threads that did
-   * not end because they are stuck in native code.
+   * `killMs`. Each unfinished item is reported first. Resolves in bounded time with the number of threads
+   * that did not end because they are stuck in native code.
    */
   stop(killMs: number): Promise<{ readonly lostThreads: number }>;
 }

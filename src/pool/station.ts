@@ -242,8 +242,8 @@ export class Station<Token> {
   }
 
   /**
-   * What has finished by now. While a serial batch has items left, those behind it are not looked at: the thread
-   * may have gone on to them meanwhile, and they would be reported before what came first.
+   * What has finished by now. While a serial batch has items left, those behind it are not looked at: the
+   * thread may have gone on to them meanwhile, and they would be reported before what came first.
    */
   #harvest(): FinishedItem<Token>[] {
     const finished: FinishedItem<Token>[] = [];

@@ -1,12 +1,13 @@
 /**
- * Task identity: 128 bits, made by the backend. Backends that keep an index of their own use all of them as random
- * bits; the embedded store puts the task's place into them, so that any task is found without an index:
+ * Task identity: 128 bits, made by the backend. Backends that keep an index of their own use all of them as
+ * random bits; the embedded store puts the task's place into them, so that any task is found without an
+ * index:
  *
  *     byte 0    4         10      12      14      15      16
  *          │store│ segment │ index │ queue │ level │ flags │      big-endian
  *
- * The text form is base32 with digits 0-9a-v: 26 characters, case-insensitive, sorts like the bytes. It is made only
- * when somebody asks, since most tasks of a flood are never looked at by name.
+ * The text form is base32 with digits 0-9a-v: 26 characters, case-insensitive, sorts like the bytes. It is
+ * made only when somebody asks, since most tasks of a flood are never looked at by name.
  */
 import type { TaskId } from './task.js';
 

@@ -1,6 +1,6 @@
 /**
- * The options of a task as plain data: given with `task()`, as defaults of a queue, or for one enqueue, and stored.
- * Their bounds and defaults are in `options.ts`; this file holds only their shape.
+ * The options of a task as plain data: given with `task()`, as defaults of a queue, or for one enqueue, and
+ * stored. Their bounds and defaults are in `options.ts`; this file holds only their shape.
  */
 
 /** Waiting time before the next attempt; see `backoff.ts` for the formula. */

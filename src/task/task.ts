@@ -1,6 +1,6 @@
 /**
- * The domain: what a task is, the states it passes through, and how its attempts end. Values only; the rules that
- * move a task from one state to the next are in `transition.ts`, the bytes in `codec.ts`.
+ * The domain: what a task is, the states it passes through, and how its attempts end. Values only; the rules
+ * that move a task from one state to the next are in `transition.ts`, the bytes in `codec.ts`.
  *
  *             enqueue(runAt)            enqueue              enqueue(after)
  *                   │                      │                       │
@@ -20,7 +20,9 @@ export type TaskId = string;
 /** Integer 0 to 9; 9 runs first. */
 export type Level = number;
 
-/** Where a task is. The last three are final. A task waiting for a retry is `scheduled` with a past attempt. */
+/**
+ * Where a task is. The last three are final. A task waiting for a retry is `scheduled` with a past attempt.
+ */
 export type TaskState = 'scheduled' | 'ready' | 'blocked' | 'running' | FinalState;
 export type FinalState = 'completed' | 'dead' | 'cancelled';
 export const TASK_STATES = [
@@ -38,8 +40,8 @@ export function isFinal(state: TaskState): state is FinalState {
 }
 
 /**
- * How one attempt ended. `interrupted`: its thread was taken from it. An attempt that the stop or the death of its
- * runtime interrupted is charged to nobody and not kept, unless the task ended with it.
+ * How one attempt ended. `interrupted`: its thread was taken from it. An attempt that the stop or the death
+ * of its runtime interrupted is charged to nobody and not kept, unless the task ended with it.
  */
 export type AttemptOutcome =
   | 'completed'
@@ -135,7 +137,9 @@ export interface TaskView {
   readonly settledAt?: EpochMs;
   /** Why a final task is dead or cancelled. */
   readonly reason?: string;
-  /** What its enqueue set differently from its definition; not kept of what completed at its first attempt. */
+  /**
+   * What its enqueue set differently from its definition; not kept of what completed at its first attempt.
+   */
   readonly options?: TaskOptions;
   readonly progress?: unknown;
   readonly logs: readonly LogLine[];

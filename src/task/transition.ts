@@ -1,6 +1,7 @@
 /**
- * Decides what follows from an outcome: (task, outcome, now, random) to a settlement. Pure, and the only place that
- * knows the rules of retries, crashes and dead letters; backends persist what it says and decide nothing.
+ * Decides what follows from an outcome: (task, outcome, now, random) to a settlement. Pure, and the only
+ * place that knows the rules of retries, crashes and dead letters; backends persist what it says and decide
+ * nothing.
  *
  *     completed ─▶ completed
  *     failed ───▶ dead when not retryable or out of attempts, else scheduled after its backoff
@@ -66,7 +67,10 @@ export function transition(input: TransitionInput): Settlement {
   }
 }
 
-/** What follows from an attempt that completed and left nothing but its result; the hot path, with nothing to spread. */
+/**
+ * What follows from an attempt that completed and left nothing but its result; the hot path, with nothing to
+ * spread.
+ */
 export function completed(
   claim: Claim,
   result: Uint8Array,
@@ -161,7 +165,9 @@ function retryOrDie(
   return { claim: input.claim, kind: 'scheduled', runAt, tally, attempt, ...kept(input, false) };
 }
 
-/** The user's own backoff where there is a sound one, else the policy. A throwing or absurd hook falls back. */
+/**
+ * The user's own backoff where there is a sound one, else the policy. A throwing or absurd hook falls back.
+ */
 function retryDelayMs(input: TransitionInput, count: number, error: StoredError | undefined): number {
   if (input.customBackoff !== undefined) {
     try {

@@ -1,6 +1,7 @@
 /**
- * What happens when there is no room: refused in time where a bound is set, fenced where the disk itself says so, and
- * in no case does the host die or an accepted task get lost. The disk is a small tmpfs, which only root may mount.
+ * What happens when there is no room: refused in time where a bound is set, fenced where the disk itself says
+ * so, and in no case does the host die or an accepted task get lost. The disk is a small tmpfs, which only
+ * root may mount.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -65,7 +65,7 @@ describe('a failed attempt', () => {
     });
   }
 
-  it('is dead at once when its error is listed by name or code, says so itself, or the payload is invalid', () => {
+  it('is dead at once when its error is listed, says so itself, or the payload is invalid', () => {
     expect(settle(failed({ name: 'ValidationError', message: '' }))).toMatchObject({
       reason: 'not-retryable',
     });

@@ -8,6 +8,7 @@ import type { TransferredPayload } from '../../task/task.js';
 import { type ClaimSource, EmbeddedClaim } from './claim.js';
 import type { CommitCycle } from './commit.js';
 import { Counters } from './counters.js';
+import { DoneRows } from './done-rows.js';
 import { PLAIN_LANE, readU48, taskKey, u16, u48 } from './keys.js';
 import { type LevelQueue, type Line, Lines } from './lines.js';
 import { Names } from './names.js';
@@ -46,6 +47,7 @@ export class Core implements ClaimSource {
   readonly taskNames: Names;
   readonly queueNames: Names;
   readonly counters: Counters;
+  readonly doneRows: DoneRows;
   /** Segments in memory that are not over, by number. */
   readonly segments = new Map<number, Segment>();
   /** Segment and place of ready records in memory, by record key. */
@@ -82,6 +84,7 @@ export class Core implements ClaimSource {
     this.taskNames = new Names('task', tables);
     this.queueNames = new Names('queue', tables);
     this.counters = new Counters(tables);
+    this.doneRows = new DoneRows(tables, options.where);
     this.nextSegment = readNext(tables);
     this.flushedUpTo = this.nextSegment - 1;
     this.#loadLines();

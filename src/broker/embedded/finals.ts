@@ -4,8 +4,7 @@ import { formatId, parseId } from '../../task/id.js';
 import { type FinalState, FRESH } from '../../task/task.js';
 import type { CancelAnswer, Settled } from '../broker.js';
 import { FLAG_LANE, FLAG_RECORD, type IdParts, readId } from './claim.js';
-import { type Core, finalKey } from './core.js';
-import { findResult } from './done-rows.js';
+import { type Core, finalKey, readyKey } from './core.js';
 import { levelPrefix, PLAIN_LANE, taskKey, u48 } from './keys.js';
 import { readSegment } from './loading.js';
 import { isInGap } from './numbering.js';
@@ -14,8 +13,9 @@ import { isFinalRecord, laterKey, sealRecord, settledOf, type TaskRecord } from 
 import { ROW, readHeader, type UnpackedResult, withoutResult } from './rows.js';
 import { type FreshResult, PLACE, type Segment } from './segment.js';
 import type { Settling } from './settling.js';
-import type { Waiter } from './waiters.js';
+import { PlaceSettled } from './tickets.js';
 import type { Uniques } from './uniques.js';
+import type { Waiter } from './waiters.js';
 
 /** Where a task is found; exactly one of these holds for every accepted task. */
 export type Location =
@@ -75,19 +75,27 @@ export class Finals {
    * As {@link settled}, for a task that this process placed: cheap also when its segment has been spilled.
    */
   settledAt(segment: Segment, index: number): Promise<Settled> {
-    const { commits, waiters, tables, where } = this.#core;
     const outcome = segment.outcomes?.[index];
     if (outcome !== undefined) return Promise.resolve(outcome);
     const isGone = segment.places[index] === PLACE.gone;
-    if (!isGone && (segment.resident || !segment.isFlushed)) return waiters.onPlace(segment, index);
+    if (!isGone && (segment.resident || !segment.isFlushed))
+      return this.#core.waiters.onPlace(segment, index);
+    return isGone
+      ? this.settled(this.#core.newClaim(segment, index).id)
+      : this.#settledSpilled(segment, index);
+  }
+
+  /** Looks for what says most of a spilled task without reading its segment. */
+  async #settledSpilled(segment: Segment, index: number): Promise<Settled> {
+    const { commits, waiters, tables, segments, doneRows, storeNumber } = this.#core;
     const key = taskKey(segment.number, index);
-    const isWaiting = !isGone && commits.ended === undefined && !this.#core.segments.has(segment.number);
-    if (
-      isWaiting &&
-      !tables.has('task', key) &&
-      findResult(tables, where, segment.number, index) === undefined
-    ) {
-      if (tables.has('ready', segment.line.prefix + u48(segment.number))) return waiters.onKey(key);
+    if (commits.ended === undefined && !segments.has(segment.number) && !tables.has('task', key)) {
+      const done = doneRows.find(segment.number, index);
+      if (done === undefined && tables.has('ready', readyKey(segment))) return waiters.onKey(key);
+      if (done?.result.isDeleted === false) {
+        await commits.flushed();
+        return new PlaceSettled(storeNumber, segment, index, new Uint8Array(done.result.result));
+      }
     }
     return this.settled(this.#core.newClaim(segment, index).id);
   }
@@ -186,6 +194,7 @@ export class Finals {
     if (found.kind === 'done') {
       const header = readHeader(tables.get('done', found.rowKey)!, this.#core.where, ROW.results);
       tables.put('done', found.rowKey, withoutResult(header, found.result));
+      this.#core.doneRows.changed();
       counters.add(found.id.queue, 'completed', -1);
     } else if (found.kind === 'record') {
       if (!isFinalRecord(found.record)) throw new WrongStateError(id, 'not final', 'deleted');
@@ -234,7 +243,7 @@ export class Finals {
   }
 
   #findDone(id: IdParts): Location | undefined {
-    const found = findResult(this.#core.tables, this.#core.where, id.segment, id.index);
+    const found = this.#core.doneRows.find(id.segment, id.index);
     return found === undefined ? undefined : { kind: 'done', ...found, id };
   }
 

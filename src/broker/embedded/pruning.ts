@@ -52,6 +52,7 @@ export class Pruning {
       return;
     }
     tables.delete('done', key);
+    this.#core.doneRows.changed();
     const kept = unpackResults(header).filter((result) => !result.isDeleted);
     counters.add(readU16(home, 0), 'completed', -kept.length);
   }

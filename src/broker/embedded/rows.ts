@@ -125,14 +125,6 @@ export interface UnpackedResult extends PackedResult {
   readonly statusAt: number;
 }
 
-/** The result at position `nth` of a done row, or `undefined` when the row is shorter. */
-export function unpackResult(header: RowHeader, nth: number): UnpackedResult | undefined {
-  if (nth < 0 || nth >= header.count) return undefined;
-  let at = RESULTS_AT;
-  for (let skip = 0; skip < nth; skip++) at += RESULT_HEADER_BYTES + header.row.readUInt32BE(at);
-  return readResult(header, at);
-}
-
 /** All results of a done row in order. */
 export function unpackResults(header: RowHeader): UnpackedResult[] {
   const results: UnpackedResult[] = [];

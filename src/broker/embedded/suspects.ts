@@ -1,5 +1,5 @@
 /** Which of the tasks that a dead owner had handed out are still to be done. */
-import { findResult } from './done-rows.js';
+import { DoneRows } from './done-rows.js';
 import { readU16, readU48 } from './keys.js';
 import { isInGap } from './numbering.js';
 import { isFinalRecord, openRecord } from './record.js';
@@ -14,18 +14,19 @@ const MAX_SUSPECTS = 20_000;
  */
 export function stillSuspect(tables: Tables, keys: Iterable<string>): Set<string> {
   const suspects = new Set<string>();
+  const doneRows = new DoneRows(tables, '');
   for (const key of keys) {
-    if (suspects.size < MAX_SUSPECTS && mayBeOpen(tables, key)) suspects.add(key);
+    if (suspects.size < MAX_SUSPECTS && mayBeOpen(tables, doneRows, key)) suspects.add(key);
   }
   return suspects;
 }
 
-function mayBeOpen(tables: Tables, key: string): boolean {
+function mayBeOpen(tables: Tables, doneRows: DoneRows, key: string): boolean {
   try {
     const row = tables.get('task', key);
     if (row !== undefined) return !isFinalRecord(openRecord(row, ''));
     const segment = readU48(key, 0);
-    return findResult(tables, '', segment, readU16(key, 6)) === undefined && !isInGap(tables, segment);
+    return doneRows.find(segment, readU16(key, 6)) === undefined && !isInGap(tables, segment);
   } catch {
     return true;
   }

@@ -33,7 +33,7 @@ export async function lmdbTables(path: string, epoch: number): Promise<LmdbTable
     path,
     noSubdir: true,
     overlappingSync: false,
-    // With it, each turn makes a promise that nobody sees: its rejection would end the host when a commit fails.
+    // With it, each turn makes a promise that nobody sees; rejected by a failing commit, it ends the host.
     eventTurnBatching: false,
     maxDbs: TABLE_NAMES.length + 4,
     maxReaders: 64,
