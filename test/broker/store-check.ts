@@ -1,6 +1,6 @@
 /**
- * Reads all rows of an embedded store and holds them against the invariants of its layout: every accepted task is in
- * exactly one place, every index says what the rows say, and the counters equal a recount.
+ * Reads all rows of an embedded store and holds them against the invariants of its layout: every accepted
+ * task is in exactly one place, every index says what the rows say, and the counters equal a recount.
  */
 import assert from 'node:assert/strict';
 import { COUNTED } from '#src/broker/embedded/counters.js';
@@ -15,10 +15,20 @@ import {
   unpackResults,
 } from '#src/broker/embedded/rows.js';
 import type { TableName, Tables } from '#src/broker/embedded/tables.js';
+import { parseId } from '#src/task/id.js';
 
 const FINAL_CODES = { completed: '\0', dead: '\x01', cancelled: '\x02' } as const;
 
+/** What the store says of one task. */
+export interface StoredTask {
+  readonly state: string;
+  readonly result?: Uint8Array;
+  readonly reason?: string;
+}
+
 export interface Recount {
+  /** By the bytes of its id that say where it is, see {@link placeOf}. Deleted ones are not in it. */
+  readonly tasks: ReadonlyMap<string, StoredTask>;
   /** By queue name, counts that are not zero. */
   readonly counts: Record<string, Record<string, number>>;
   readonly rows: Record<TableName, number>;
@@ -28,6 +38,10 @@ export function checkStore(tables: Tables): Recount {
   return new StoreCheck(tables).run();
 }
 
+export function placeOf(id: string): string {
+  return Buffer.from(parseId(id)!.subarray(4, 12)).toString('latin1');
+}
+
 class StoreCheck {
   readonly #tables: Tables;
   readonly #records = new Map<string, TaskRecord>();
@@ -35,6 +49,7 @@ class StoreCheck {
   readonly #done = new Set<string>();
   readonly #refs = new Map<string, number>();
   readonly #waiting = new Set<string>();
+  readonly #tasks = new Map<string, StoredTask>();
   readonly #queues = new Map<number, string>();
   readonly #counts: Record<string, Record<string, number>> = {};
   readonly #rows: Partial<Record<TableName, number>> = {};
@@ -53,7 +68,7 @@ class StoreCheck {
     for (const [key, record] of this.#records) this.#checkRecord(key, record);
     this.#checkIndexes();
     this.#checkCounters();
-    return { counts: this.#counts, rows: this.#rows as Record<TableName, number> };
+    return { tasks: this.#tasks, counts: this.#counts, rows: this.#rows as Record<TableName, number> };
   }
 
   #all(table: TableName) {
@@ -76,7 +91,9 @@ class StoreCheck {
         assert.ok(!this.#done.has(task), 'a task has one result');
         assert.ok(!this.#records.has(task), 'a task with a result in a done row has no record');
         this.#done.add(task);
-        if (!result.isDeleted) this.#count(queue, 'completed');
+        if (result.isDeleted) continue;
+        this.#count(queue, 'completed');
+        this.#tasks.set(task, { state: 'completed', result: result.result });
       }
     }
   }
@@ -102,6 +119,7 @@ class StoreCheck {
         if (!isHere) continue;
         open++;
         this.#waiting.add(task);
+        this.#tasks.set(task, { state: 'ready' });
         const queue = this.#queues.get(readU16(key, 0))!;
         this.#count(queue, 'ready');
         if (isAside) this.#count(queue, 'unhandled');
@@ -136,6 +154,8 @@ class StoreCheck {
       return;
     }
     if (record.isDeleted) return;
+    const { state, result, reason } = record;
+    this.#tasks.set(key, { state, reason, ...(result === undefined ? {} : { result }) });
     this.#count(record.queue, record.state);
     if (record.state === 'scheduled') {
       if (record.attempts.length > 0) this.#count(record.queue, 'retrying');

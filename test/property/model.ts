@@ -1,6 +1,6 @@
 /**
- * A backend as an array: every verb walks all tasks. Written against the port's words only; it knows nothing of
- * segments, windows or commits.
+ * A backend as an array: every verb walks all tasks. Written against the port's words only; it knows nothing
+ * of segments, windows or commits.
  */
 
 export type ModelState =

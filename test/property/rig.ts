@@ -1,6 +1,6 @@
 /**
- * A backend and its model side by side: every action is done to both and must have the same answer. The model as of
- * each commit is kept, because a crash takes both back to it.
+ * A backend and its model side by side: every action is done to both and must have the same answer. The model
+ * as of each commit is kept, because a crash takes both back to it.
  */
 import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
