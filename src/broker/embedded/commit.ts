@@ -150,11 +150,16 @@ export class CommitCycle {
     if (this.#gap !== undefined) clearTimeout(this.#gap);
     this.#gap = undefined;
     this.#isScheduled = true;
-    const deadline = pace === 'fresh' ? performance.now() + HOLD_MS : 0;
+    let deadline = 0;
+    // Asked at the end of the turn: only then have the threads got what it accepted.
     const start = (): void => {
-      if (deadline > 0 && this.pace() === 'fresh' && performance.now() < deadline) {
-        setImmediate(start);
-        return;
+      if (this.#core.tables.kind !== 'memory' && this.pace() === 'fresh') {
+        const now = performance.now();
+        if (deadline === 0) deadline = now + HOLD_MS;
+        if (now < deadline) {
+          setImmediate(start);
+          return;
+        }
       }
       this.#isScheduled = false;
       this.#begin();
