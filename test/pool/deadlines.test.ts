@@ -1,11 +1,9 @@
 /** Deadlines and cancellation: flag, signal, and the end of the thread. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '#src/clock.js';
-import { openPool, resultOf } from './harness.js';
+import { freshFile, openPool, resultOf } from './harness.js';
 
 /** Advances a clock that stands still while real time passes, until `done`. */
 async function letPass(clock: ManualClock, done: Promise<unknown>): Promise<void> {
@@ -171,7 +169,7 @@ describe('abort', () => {
 
 describe('a thread stuck in native code', () => {
   it('is lost: its slot goes on with another one, and its item ends when it really does', async () => {
-    const fifo = join(mkdtempSync(join(tmpdir(), 'millrace-')), 'fifo');
+    const fifo = freshFile('fifo');
     execFileSync('mkfifo', [fifo]);
     const pool = await openPool({ lostAfterMs: 60 });
     const batch = pool.hand([
@@ -191,7 +189,7 @@ describe('a thread stuck in native code', () => {
   });
 
   it('does not keep stop from ending: it is counted', async () => {
-    const fifo = join(mkdtempSync(join(tmpdir(), 'millrace-')), 'fifo');
+    const fifo = freshFile('fifo');
     execFileSync('mkfifo', [fifo]);
     const pool = await openPool({ lostAfterMs: 60 });
     pool.hand([{ token: 'stuck', name: 'stuck', payload: fifo }]);

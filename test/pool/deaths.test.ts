@@ -1,9 +1,7 @@
 /** Threads that die by themselves: who is charged, and that the pool goes on. */
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { fixture, openPool, preparePool, resultOf } from './harness.js';
+import { fixture, freshFile, openPool, preparePool, resultOf } from './harness.js';
 
 const RELEASED = { kind: 'released', started: false, suspect: false };
 
@@ -135,7 +133,7 @@ describe('the death of a thread', () => {
 
 describe('a thread that dies while it boots', () => {
   it('is replaced after a pause, for as long as it takes', async () => {
-    const deathsFile = join(mkdtempSync(join(tmpdir(), 'millrace-')), 'deaths');
+    const deathsFile = freshFile('deaths');
     writeFileSync(deathsFile, '');
     const env = { ...process.env, DEATHS_FILE: deathsFile };
     const pool = await openPool({ modules: [fixture('tasks-modules/frail')], env });

@@ -1,4 +1,7 @@
 /** A pool for a test, with a listener that remembers everything and lets the test wait for what it names. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach } from 'vitest';
 import type {
@@ -36,10 +39,20 @@ export interface TestItem {
   readonly moved?: NonNullable<PoolItem['moved']>;
 }
 
+const folders: string[] = [];
+
+/** A path in a folder of its own, which goes with the test. */
+export function freshFile(name: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-'));
+  folders.push(folder);
+  return join(folder, name);
+}
+
 const open = new Set<Pool<Token>>();
 afterEach(async () => {
   for (const pool of open) await pool.stop(0);
   open.clear();
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
 export class TestPool implements PoolListener<Token> {

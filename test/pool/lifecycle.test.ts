@@ -1,13 +1,9 @@
 /** Start, register, resize, recycle, stop. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { fixture, Gate, openPool, preparePool, resultOf } from './harness.js';
-
-const freshFile = (name: string): string => join(mkdtempSync(join(tmpdir(), 'millrace-')), name);
+import { fixture, freshFile, Gate, openPool, preparePool, resultOf } from './harness.js';
 
 describe('start', () => {
   it('resolves with the first thread; the others follow', async () => {
