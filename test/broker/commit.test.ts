@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
 import { describe, it } from 'vitest';
-import type { Backend, Claim, Pace, Settlement } from '#src/broker/broker.js';
+import type { Backend, Claim, Pace } from '#src/broker/broker.js';
 import { openEmbedded } from '#src/broker/embedded/broker.js';
 import { memoryTables } from '#src/broker/embedded/memory-tables.js';
 import type { TableName } from '#src/broker/embedded/tables.js';
+import { completed } from './settlements.js';
 
 interface Rig {
   readonly backend: Backend;
@@ -48,19 +49,6 @@ function open(pace: () => Pace): Rig {
 function enqueue({ backend }: Rig, count = 1): Promise<void> {
   const task = { name: 't', queue: 'q', level: 5, body: Buffer.from('x') };
   return backend.broker.enqueue(new Array(count).fill(task)).accepted;
-}
-
-function completed(claim: Claim): Settlement {
-  const attempt = { attempt: 1, startedAt: 1, runMs: 1, outcome: 'completed' } as const;
-  return {
-    claim,
-    kind: 'completed',
-    result: claim.body,
-    settledAt: 1,
-    expiresAt: 9e9,
-    tally: claim.tally,
-    attempt,
-  };
 }
 
 /** Settles all that can be claimed now; this broker answers a claim at once. */

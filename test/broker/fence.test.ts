@@ -7,32 +7,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Backend, Claim, Settlement } from '#src/broker/broker.js';
+import type { Backend } from '#src/broker/broker.js';
 import { openEmbedded } from '#src/broker/embedded/broker.js';
 import { memoryTables } from '#src/broker/embedded/memory-tables.js';
 import type { Tables } from '#src/broker/embedded/tables.js';
 import { lmdbTables } from '#src/broker/lmdb/lmdb-tables.js';
 import { StoreFencedError } from '#src/errors.js';
 import type { NewTask } from '#src/task/task.js';
+import { completed } from './settlements.js';
 
 const FENCED = { code: 'ERR_MILLRACE_STORE_FENCED' };
 const LIMITS = { maxPendingEnqueues: 10_000, maxPendingBytes: 1e9 };
 
 function draft(text: string, fields: Partial<NewTask> = {}): NewTask {
   return { name: 'task', queue: 'default', level: 5, body: Buffer.from(text), ...fields };
-}
-
-function completed(claim: Claim): Settlement {
-  const attempt = { attempt: 1, startedAt: 1, runMs: 1, outcome: 'completed' } as const;
-  return {
-    claim,
-    kind: 'completed',
-    result: claim.body,
-    settledAt: 1,
-    expiresAt: 9e9,
-    tally: claim.tally,
-    attempt,
-  };
 }
 
 function open(tables: Tables): Backend {

@@ -4,7 +4,7 @@
  */
 import { decodeValue, encodeValue } from '../../task/codec.js';
 import { formatId } from '../../task/id.js';
-import { type Attempt, FRESH, type LogLine, type Tally, type TaskState } from '../../task/task.js';
+import { type Attempt, FRESH, isFinal, type LogLine, type Tally, type TaskState } from '../../task/task.js';
 import type { TaskOptions } from '../../task/task-options.js';
 import type { Settled } from '../broker.js';
 import { taskKey, u48 } from './keys.js';
@@ -217,6 +217,6 @@ export function settledOf(record: TaskRecord): Settled {
   };
 }
 
-export function isFinalRecord(record: TaskRecord): boolean {
-  return record.state === 'completed' || record.state === 'dead' || record.state === 'cancelled';
+export function isFinalRecord({ state }: TaskRecord): boolean {
+  return isFinal(state);
 }
