@@ -33,6 +33,8 @@ export class Intake {
   }
 
   async enqueue(name: string, payload: unknown, options: EnqueueOptions | undefined): Promise<Ticket> {
+    // Before anything is moved out of the caller's hands.
+    this.#coordinator.checkOpen();
     const prepared = this.#coordinator.front.prepare(name, payload, options);
     const task = prepared instanceof Promise ? await prepared : prepared;
     this.#coordinator.checkOpen();
