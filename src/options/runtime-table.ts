@@ -178,7 +178,11 @@ export const RUNTIME_FIELDS = {
     'What must be a function of the host, by task name.',
   ),
   services: field(services, {}, 'Host objects that handlers call through `context.services`.'),
-  codecs: field(codecs, [], 'Formats of payloads and results beside the built-in ones.'),
+  codecs: field(
+    codecs,
+    [],
+    'Formats beside the built-in ones; threads know those that the tasks module exports.',
+  ),
   logger: hosted(
     value('Logger', 'a logger with debug, info, warn and error', (given) =>
       hasMethods(given, 'debug', 'info', 'warn', 'error'),

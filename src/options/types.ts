@@ -139,7 +139,10 @@ export interface OpenOptions {
   readonly hooks?: Readonly<Record<string, TaskHooks>>;
   /** Host objects that handlers call through `context.services`. */
   readonly services?: Readonly<Record<string, unknown>>;
-  /** Formats beside the built-in ones. */
+  /**
+   * Formats beside the built-in ones. They serve the host; a tasks module exports them too, because functions
+   * do not cross to threads.
+   */
   readonly codecs?: readonly Codec[];
   readonly logger?: Logger;
   /** Stops the runtime when aborted. */
