@@ -20,7 +20,7 @@ const LAYERS: readonly Layer[] = [
   {
     name: 'task',
     files:
-      /^src\/(?:task|options|errors)\/|^src\/(?:task-module|options|errors|clock|logger|events|threads)\.ts$/,
+      /^src\/(?:(?:task|options|errors|wire)\/|(?:task-module|options|errors|clock|logger|threads)\.ts$)/,
     imports: [],
     types: ['port'], // A settlement is what `task/transition.ts` makes and what the port `Broker` takes.
   },
@@ -58,7 +58,7 @@ const ONLY_IMPORTED_BY: readonly [imported: RegExp, by: RegExp][] = [
 const MAY_ONLY_IMPORT: readonly [files: RegExp, imported: RegExp][] = [
   [
     /^workers\//,
-    /^(?:workers|src\/(?:task|options|errors))\/|^src\/(?:task-module|errors|options)\.ts$|^node:|^comlink$/,
+    /^workers\/|^src\/(?:task|options|errors|wire)\/|^src\/(?:errors|options)\.ts$|^node:|^comlink$/,
   ],
   [/^examples\//, /^millrace(?:\/|$)|^node:|^examples\//],
 ];

@@ -114,3 +114,12 @@ export class StoreFencedError extends MillraceError {
     super(`The store is fenced and accepts nothing: ${why}`, options);
   }
 }
+
+/** What came over a socket or pipe is no message of this version: damaged, too large, or of somebody else. */
+export class ProtocolError extends MillraceError {
+  readonly code = 'ERR_MILLRACE_PROTOCOL';
+
+  constructor(what: string, options?: ErrorOptions) {
+    super(`The other process sent ${what}`, options);
+  }
+}
