@@ -72,7 +72,7 @@ async function drain(options: Parameters<typeof openRuntime>[0]): Promise<number
   const start = performance.now();
   await runtime.whenIdle();
   const rate = perSecond(TASKS, performance.now() - start);
-  const completed = runtime.counts().get('default')?.completed;
+  const completed = (await runtime.counts()).get('default')?.completed;
   await runtime.stop();
   if (completed !== TASKS) throw new Error(`${completed} of ${TASKS} tasks completed`);
   return rate;

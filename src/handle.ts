@@ -1,43 +1,42 @@
 /**
  * A handle on one task: an id with verbs. A promise for its result exists only once `result()` was called.
  */
-import type { Settled, Ticket } from './broker/broker.js';
+import type { Settled } from './broker/broker.js';
 import { TaskCancelledError, TaskDeadError } from './errors.js';
 import type { ResultOptions } from './options/types.js';
 import { validateResultOptions } from './options.js';
-import type { EventFilter, RuntimeEvent } from './run/events.js';
+import type { Desk, Receipt } from './run/desk.js';
+import type { RuntimeEvent } from './run/events.js';
 import { within } from './run/within.js';
 import { type Codec, decodeValue } from './task/codec.js';
 import { reviveError } from './task/stored-error.js';
 import type { TaskId, TaskState } from './task/task.js';
 
-/** What a handle needs of its runtime. */
+/** What a handle needs of the runtime or client that it came from. */
 export interface HandleHost {
   readonly codecs: ReadonlyMap<string, Codec>;
-  stateOf(id: TaskId): Promise<TaskState>;
-  cancel(id: TaskId): Promise<number>;
-  events(filter: EventFilter): AsyncIterableIterator<RuntimeEvent>;
+  readonly desk: Desk;
 }
 
 export class Handle<Result = unknown> {
-  readonly #ticket: Omit<Ticket, 'onSettled'>;
+  readonly #receipt: Receipt;
   readonly #host: HandleHost;
   #id: TaskId | undefined;
 
-  constructor(ticket: Omit<Ticket, 'onSettled'>, host: HandleHost) {
-    this.#ticket = ticket;
+  constructor(receipt: Receipt, host: HandleHost) {
+    this.#receipt = receipt;
     this.#host = host;
   }
 
   /** 26 characters of `[0-9a-v]`; valid in every process that opens the same backend. */
   get id(): TaskId {
-    this.#id ??= this.#ticket.id;
+    this.#id ??= this.#receipt.id;
     return this.#id;
   }
 
   /** False when a unique key led to a task that was there before. */
   get isNew(): boolean {
-    return this.#ticket.isNew;
+    return this.#receipt.isNew;
   }
 
   /**
@@ -49,7 +48,7 @@ export class Handle<Result = unknown> {
    * reason.
    */
   async result(options?: ResultOptions): Promise<Result> {
-    const settled = this.#ticket.settled();
+    const settled = this.#receipt.settled();
     if (options === undefined) return resultOf(await settled, this.#host.codecs);
     const { timeoutMs, signal } = validateResultOptions(options, 'options');
     return resultOf(await within(settled, `Task ${this.id}`, timeoutMs, signal), this.#host.codecs);
@@ -57,17 +56,17 @@ export class Handle<Result = unknown> {
 
   /** @throws {UnknownTaskError} {@link ResultExpiredError} */
   state(): Promise<TaskState> {
-    return this.#host.stateOf(this.id);
+    return this.#host.desk.state(this.id);
   }
 
   /** Cancels the task in whatever state it is; false when it was final already. */
   async cancel(): Promise<boolean> {
-    return (await this.#host.cancel(this.id)) > 0;
+    return (await this.#host.desk.cancel(this.id)) > 0;
   }
 
   /** What happens to this task from now on. */
   events(): AsyncIterableIterator<RuntimeEvent> {
-    return this.#host.events({ taskId: this.id });
+    return this.#host.desk.events({ taskId: this.id });
   }
 }
 

@@ -1,4 +1,5 @@
 /** The public exports of `millrace`, and nothing else. */
+export type { AnyModule, BatchItem, NameOf, TaskPage } from './access.js';
 export type { Counts, QueueCounts, TaskFilter } from './broker/inspect.js';
 export { type Clock, type EpochMs, ManualClock, systemClock } from './clock.js';
 export * from './errors.js';
@@ -14,12 +15,11 @@ export type {
   TaskHooks,
   UniqueOptions,
 } from './options/types.js';
-export type { TaskPage } from './run/administration.js';
 export type { TaskInfo } from './run/describe.js';
 export type { EventFilter, EventKind, RuntimeEvent } from './run/events.js';
 export type { PageRequest } from './run/filters.js';
 export type { StopReport } from './run/stopping.js';
-export { type AnyModule, type BatchItem, type NameOf, openRuntime, type Runtime } from './runtime.js';
+export { openRuntime, type Runtime } from './runtime.js';
 export type { Codec } from './task/codec.js';
 export type { PayloadOf, ResultOf, TasksOf } from './task/define-types.js';
 export type { StoredError } from './task/stored-error.js';

@@ -32,7 +32,7 @@ const LAYERS: readonly Layer[] = [
   { name: 'worker', files: /^workers\//, imports: ['task'] },
   {
     name: 'composition',
-    files: /^src\/(?:runtime|client|handle|manifest|broker\/open|pool\/open)\.ts$|^src\/testing\//,
+    files: /^src\/(?:runtime|client|access|handle|manifest|broker\/open|pool\/open)\.ts$|^src\/testing\//,
     imports: ['task', 'port', 'worker', 'broker', 'pool', 'limit', 'schedule', 'run'],
   },
   { name: 'broker', files: /^src\/broker\//, imports: ['task', 'port'] },

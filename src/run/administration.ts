@@ -2,27 +2,18 @@
  * What an operator does to tasks: look at them, cancel, redrive, delete; one by one or by filter, in slices.
  */
 import type { Backend } from '../broker/broker.js';
-import type { Counts, Inspect, TaskFilter } from '../broker/inspect.js';
+import type { Counts, Inspect, Page, TaskFilter } from '../broker/inspect.js';
 import { UnsupportedError } from '../errors.js';
 import type { RuntimeOptions } from '../options/types.js';
 import { DEFAULT_RULES } from '../options.js';
-import type { Codec } from '../task/codec.js';
 import type { TaskId, TaskState, TaskView } from '../task/task.js';
 import type { Coordinator } from './coordinator.js';
-import { describeTask, type TaskInfo } from './describe.js';
 import { checkFilter, checkPage, type PageRequest } from './filters.js';
-
-export interface TaskPage {
-  readonly tasks: readonly TaskInfo[];
-  /** Absent at the end. */
-  readonly after?: string;
-}
 
 export interface AdministrationParts {
   readonly backend: Backend;
   readonly coordinator: Coordinator;
   readonly options: RuntimeOptions;
-  readonly codecs: ReadonlyMap<string, Codec>;
 }
 
 /** How often a page is asked for until it holds something; beyond, it may be empty before the end. */
@@ -37,12 +28,12 @@ export class Administration {
     this.#parts = parts;
   }
 
-  async get(id: TaskId): Promise<TaskInfo | undefined> {
+  async get(id: TaskId): Promise<TaskView | undefined> {
     const view = await this.#inspect.get(id);
-    return view === undefined ? undefined : describeTask(view, this.#parts.codecs, this.#isSensitive(view));
+    return view === undefined ? undefined : this.#concealed(view);
   }
 
-  async list(filter: TaskFilter, page: PageRequest): Promise<TaskPage> {
+  async list(filter: TaskFilter, page: PageRequest): Promise<Page> {
     const { limit, after } = checkPage(page);
     const checked = checkFilter(filter);
     let found = await this.#inspect.list(checked, limit, after);
@@ -51,8 +42,7 @@ export class Administration {
       await new Promise(setImmediate);
       found = await this.#inspect.list(checked, limit, found.after);
     }
-    const tasks = found.tasks.map((view) => describeTask(view, this.#parts.codecs, this.#isSensitive(view)));
-    return found.after === undefined ? { tasks } : { tasks, after: found.after };
+    return { ...found, tasks: found.tasks.map((view) => this.#concealed(view)) };
   }
 
   /** Also after the end: the counters stay in memory. */
@@ -135,6 +125,13 @@ export class Administration {
       after = page.after;
     } while (after !== undefined);
     return count;
+  }
+
+  /** The view without what its task hides. */
+  #concealed(view: TaskView): TaskView {
+    if (!this.#isSensitive(view)) return view;
+    const { body: _body, result: _result, ...rest } = view;
+    return rest;
   }
 
   #isSensitive({ name, queue, options }: TaskView): boolean {

@@ -11,14 +11,10 @@ export interface TaskInfo extends Omit<TaskView, 'body' | 'result'> {
   readonly result: unknown;
 }
 
-export function describeTask(
-  view: TaskView,
-  codecs: ReadonlyMap<string, Codec>,
-  isSensitive: boolean,
-): TaskInfo {
+export function describeTask(view: TaskView, codecs: ReadonlyMap<string, Codec>): TaskInfo {
   const { body, result, ...rest } = view;
   const decode = (bytes: Uint8Array | undefined): unknown =>
-    bytes === undefined || bytes.length === 0 || isSensitive ? undefined : decodeValue(bytes, codecs);
+    bytes === undefined || bytes.length === 0 ? undefined : decodeValue(bytes, codecs);
   return {
     ...rest,
     get payload() {

@@ -5,6 +5,7 @@
  *
  * What it cannot do: stop a handler that does not listen to its signal, and give each task a fresh module.
  */
+import type { AnyModule } from '../access.js';
 import type { Claim, Head, Verdict } from '../broker/broker.js';
 import { openMemory } from '../broker/memory.js';
 import { type EpochMs, ManualClock } from '../clock.js';
@@ -17,8 +18,9 @@ import type { Batch, FinishedItem, ItemOutcome, PoolItem, Slot } from '../pool/p
 import { createSameThreadPool, type ModuleExports } from '../pool/same-thread.js';
 import { Coordinator } from '../run/coordinator.js';
 import type { TaskInfo } from '../run/describe.js';
+import { LocalDesk } from '../run/local-desk.js';
 import type { RunningItem } from '../run/running-item.js';
-import { type AnyModule, Runtime } from '../runtime.js';
+import { Runtime, type RuntimeParts } from '../runtime.js';
 import { encodeValue, jsonCodec } from '../task/codec.js';
 import { storeError } from '../task/stored-error.js';
 
@@ -86,10 +88,8 @@ export async function openTestRuntime<Module = AnyModule>(
     ...{ backend, pool, options: checked, codecs, runsNothing: false },
     random: typeof random === 'function' ? random : seeded(random ?? 1),
   });
-  const runtime = new TestRuntime<ModuleOf<Module>>(
-    { backend, pool, coordinator, options: checked, codecs },
-    clock,
-  );
+  const parts = { backend, pool, coordinator, options: checked };
+  const runtime = new TestRuntime<ModuleOf<Module>>({ ...parts, desk: new LocalDesk(parts), codecs }, clock);
   try {
     await runtime.boot();
   } catch (error) {
@@ -99,19 +99,17 @@ export async function openTestRuntime<Module = AnyModule>(
   return runtime;
 }
 
-type Parts = ConstructorParameters<typeof Runtime>[0];
-
 /** A {@link Runtime} whose tasks and whose time the test moves on. */
 export class TestRuntime<Module = AnyModule> extends Runtime<Module> {
   readonly clock: ManualClock;
-  readonly #parts: Parts;
+  readonly #parts: RuntimeParts;
   readonly #planned = new Map<string, ItemOutcome[]>();
   /** Ids of settled tasks by when they were settled. */
   readonly #order = new Map<string, number>();
   #running: Promise<unknown> = Promise.resolve();
 
   /** Use {@link openTestRuntime}. */
-  constructor(parts: Parts, clock: ManualClock) {
+  constructor(parts: RuntimeParts, clock: ManualClock) {
     super(parts);
     this.clock = clock;
     this.#parts = parts;

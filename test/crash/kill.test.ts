@@ -115,7 +115,7 @@ async function checkAll(): Promise<void> {
     }
     await runtime.whenIdle();
     for (const ends of settled.values()) expect(ends).toEqual(['completed']);
-    for (const [queue, { dead, cancelled, ready, scheduled, running }] of runtime.counts()) {
+    for (const [queue, { dead, cancelled, ready, scheduled, running }] of await runtime.counts()) {
       const rest = { dead, cancelled, ready, scheduled, running };
       expect({ queue, rest }).toEqual({
         queue,

@@ -24,7 +24,7 @@ describe('immediate:', () => {
     expect(back).not.toBe(given);
     const id = await runtime.run('handsNow', 'x');
     expect(await runtime.handle(id).result()).toBe('x');
-    expect(runtime.counts().get('default')).toMatchObject({ completed: 5, dead: 1 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ completed: 5, dead: 1 });
   });
 
   it('aborts a handler that listens at its deadline', async () => {
@@ -49,7 +49,7 @@ describe('dummy:', () => {
     const runtime = await open('dummy:');
     const handle = await runtime.enqueue('sum', [1, 2]);
     expect(await handle.state()).toBe('ready');
-    expect(runtime.counts().get('default')).toMatchObject({ ready: 1, unhandled: 0, running: 0 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ ready: 1, unhandled: 0, running: 0 });
     expect(await rejection(runtime.enqueue('no/name' as never, 1 as never))).toMatchObject({
       code: 'ERR_MILLRACE_INVALID_NAME',
     });

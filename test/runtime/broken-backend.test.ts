@@ -6,6 +6,7 @@ import { ManualClock } from '#src/index.js';
 import { validateRuntimeOptions } from '#src/options.js';
 import { createSameThreadPool } from '#src/pool/same-thread.js';
 import { Coordinator } from '#src/run/coordinator.js';
+import { LocalDesk } from '#src/run/local-desk.js';
 import type { RunningItem } from '#src/run/running-item.js';
 import { Runtime } from '#src/runtime.js';
 
@@ -29,7 +30,8 @@ async function openOver(spoil: (broker: Backend['broker']) => void): Promise<Run
   spoil(backend.broker);
   const codecs = new Map();
   const coordinator = new Coordinator({ backend, pool, options, codecs, runsNothing: false });
-  const runtime = new Runtime({ backend, pool, coordinator, options, codecs });
+  const parts = { backend, pool, coordinator, options };
+  const runtime = new Runtime({ ...parts, desk: new LocalDesk(parts), codecs });
   open.push(runtime);
   await runtime.boot();
   return runtime;

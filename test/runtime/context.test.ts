@@ -97,10 +97,10 @@ describe('after a restart', () => {
       [1, 2, 3].map((next) => first.enqueue('hands', { next }, { queue: 'a' })),
     );
     await Promise.all(handles.map((handle) => handle.result()));
-    expect(first.counts().get('default')).toMatchObject({ ready: 3 });
+    expect((await first.counts()).get('default')).toMatchObject({ ready: 3 });
     await first.stop();
     const second = await open(backend, { threads: 1 });
-    expect(second.counts().get('default')).toMatchObject({ ready: 3 });
+    expect((await second.counts()).get('default')).toMatchObject({ ready: 3 });
     await second.resume('default');
     await second.whenIdle();
     const { tasks } = await second.list({ name: 'echo', state: 'completed' });

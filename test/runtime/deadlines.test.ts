@@ -34,7 +34,7 @@ describe.each(BACKENDS)('a deadline (%s)', (kind) => {
       expect(info).toMatchObject({ failures: 0, crashes: 0, state: 'completed' });
       expect(info.attempts).toMatchObject([{ attempt: 1, outcome: 'completed' }]);
     }
-    expect(runtime.counts().get('default')).toMatchObject({ completed: 60, dead: 1 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ completed: 60, dead: 1 });
   });
 
   it('reaches an async handler as its signal, which may end in order', async () => {
@@ -133,7 +133,7 @@ describe.each(BACKENDS)('cancel (%s)', (kind) => {
     }
     gate.open('a');
     await held;
-    expect(runtime.counts().get('default')).toMatchObject({
+    expect((await runtime.counts()).get('default')).toMatchObject({
       cancelled: 3,
       ready: 0,
       scheduled: 0,
@@ -162,7 +162,7 @@ describe.each(BACKENDS)('cancel (%s)', (kind) => {
     await handle.cancel();
     expect(await rejection(handle.result())).toMatchObject({ code: 'ERR_MILLRACE_TASK_CANCELLED' });
     expect(await runtime.run('threadOf', undefined)).not.toBe(thread);
-    expect(runtime.counts().get('default')).toMatchObject({ cancelled: 1, dead: 0 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ cancelled: 1, dead: 0 });
   });
 
   it('loses against a handler that completes all the same', async () => {
@@ -190,7 +190,7 @@ describe.each(BACKENDS)('cancel (%s)', (kind) => {
     expect(await runtime.cancel({ queue: 'bulk' })).toBe(702);
     await Promise.all([running, later, ...bulk].map((handle) => rejection(handle.result())));
     expect(await other.result()).toBe('other');
-    expect(runtime.counts().get('bulk')).toMatchObject({
+    expect((await runtime.counts()).get('bulk')).toMatchObject({
       cancelled: 702,
       ready: 0,
       scheduled: 0,

@@ -31,10 +31,10 @@ describe.each(BACKENDS)('a delayed task (%s)', (kind) => {
     clock.advance(999);
     expect(await runtime.run('echo', 'now')).toBe('now');
     expect(await handle.state()).toBe('scheduled');
-    expect(runtime.counts().get('default')).toMatchObject({ scheduled: 1, retrying: 0, ready: 0 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ scheduled: 1, retrying: 0, ready: 0 });
     clock.advance(1);
     expect(await handle.result()).toBe('later');
-    expect(runtime.counts().get('default')).toMatchObject({ scheduled: 0, completed: 2 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ scheduled: 0, completed: 2 });
   });
 
   it('runs at its instant, given as a number or a Date; a past one is at once', async () => {
@@ -70,7 +70,7 @@ describe.each(BACKENDS)('a delayed task (%s)', (kind) => {
     const handles = await runtime.enqueueBatch(batch);
     clock.advance(1);
     expect(await handles.at(-1)!.result()).toBe(1);
-    expect(runtime.counts().get('default')).toMatchObject({ completed: 1, scheduled: 2_999 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ completed: 1, scheduled: 2_999 });
     clock.advance(3_000);
     const results = (await Promise.all(handles.map((handle) => handle.result()))) as number[];
     expect(results.toReversed()).toEqual(Array.from({ length: 3_000 }, (_, at) => at + 1));
@@ -104,7 +104,7 @@ describe.each(BACKENDS)('a stale task (%s)', (kind) => {
     runtime.start();
     expect(await fresh.result()).toBe('ran');
     await runtime.whenIdle();
-    expect(runtime.counts().get('default')).toMatchObject({ cancelled: stale.length, completed: 1 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ cancelled: stale.length, completed: 1 });
   });
 });
 

@@ -53,7 +53,7 @@ async function completeAll(backend: string, ids: readonly string[]): Promise<voi
   const runtime = await openRuntime({ backend, tasks: TASKS, threads: 1, minFreeBytes: 0 });
   try {
     await Promise.all(ids.map((id) => runtime.handle(id).result()));
-    expect(runtime.counts().get('default')).toMatchObject({ ready: 0, dead: 0 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ ready: 0, dead: 0 });
   } finally {
     await runtime.stop();
   }

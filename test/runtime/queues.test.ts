@@ -71,7 +71,7 @@ describe.each(BACKENDS)('a queue (%s)', (kind) => {
     // A round trip through the thread and back: whoever could come to the gate is there.
     await gate.settle();
     expect(gate.count('a')).toBe(8);
-    expect(runtime.counts().get('io')).toMatchObject({ running: 8, ready: 12 });
+    expect((await runtime.counts()).get('io')).toMatchObject({ running: 8, ready: 12 });
     gate.open('a');
     expect(await Promise.all(held)).toEqual(Array.from({ length: 20 }, () => 'a'));
   });
@@ -105,7 +105,7 @@ describe.each(BACKENDS)('a paused queue (%s)', (kind) => {
     expect(await running).toBe('a');
     expect(await runtime.run('echo', 'other', { queue: 'other' })).toBe('other');
     expect(order).toEqual([]);
-    expect(runtime.counts().get('default')).toMatchObject({ ready: 50, running: 0 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ ready: 50, running: 0 });
     await runtime.resume('default');
     await Promise.all(waiting);
     expect(order).toEqual(Array.from({ length: 50 }, (_, at) => at));

@@ -224,7 +224,7 @@ describe.each(BACKENDS)('enqueue refuses (%s)', (kind) => {
       expect(error).toMatchObject(rest);
       expect(error).toBeInstanceOf(MillraceError);
     }
-    for (const counts of runtime.counts().values()) {
+    for (const counts of (await runtime.counts()).values()) {
       expect(Object.values(counts).every((count) => count === 0)).toBe(true);
     }
     expect(({} as { x?: number }).x).toBeUndefined();
@@ -251,7 +251,7 @@ describe.each(BACKENDS)('enqueue refuses (%s)', (kind) => {
       issues: ['a.b: must be a list', 'and so on'],
     });
     expect(await runtime.run('sum', ['1', '2'] as never)).toBe(3);
-    expect(runtime.counts().get('default')).toMatchObject({ completed: 1, dead: 0 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ completed: 1, dead: 0 });
   });
 
   it('more than may wait for its flush', async () => {
@@ -264,7 +264,7 @@ describe.each(BACKENDS)('enqueue refuses (%s)', (kind) => {
     for (const { reason } of refused)
       expect(reason).toMatchObject({ code: codeOf('QUEUE_FULL'), limit: 100 });
     await runtime.whenIdle();
-    expect(runtime.counts().get('default')?.completed).toBe(100);
+    expect((await runtime.counts()).get('default')?.completed).toBe(100);
     expect(await runtime.run('sum', [1])).toBe(1);
   });
 });

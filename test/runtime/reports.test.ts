@@ -228,7 +228,7 @@ describe('counts and lists', () => {
     await gate.reached('a');
     const waiting = await first.enqueue('echo', 1);
     const delayed = await first.enqueue('echo', 2, { delayMs: 3_600_000 });
-    expect(first.counts().get('default')).toMatchObject({ running: 1, ready: 1, scheduled: 1 });
+    expect((await first.counts()).get('default')).toMatchObject({ running: 1, ready: 1, scheduled: 1 });
     const states = await Promise.all(
       (['running', 'ready', 'scheduled'] as const).map(async (state) =>
         (await first.list({ state })).tasks.map(({ id }) => id),
@@ -239,7 +239,7 @@ describe('counts and lists', () => {
     await waiting.result();
     await first.stop();
     const second = await open(backend, { threads: 1 });
-    expect(second.counts().get('default')).toMatchObject({
+    expect((await second.counts()).get('default')).toMatchObject({
       running: 0,
       ready: 0,
       scheduled: 1,

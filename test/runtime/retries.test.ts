@@ -99,14 +99,18 @@ describe.each(BACKENDS)('a retry (%s)', (kind) => {
       outcome: 'failed',
       error: { name: 'PaymentError' },
     });
-    expect(runtime.counts().get('default')).toMatchObject({ scheduled: 1, retrying: 1 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ scheduled: 1, retrying: 1 });
     clock.advance(1);
     expect(await handle.result()).toBe(2);
     expect((await runtime.get(handle.id))!.attempts.map(({ outcome }) => outcome)).toEqual([
       'failed',
       'completed',
     ]);
-    expect(runtime.counts().get('default')).toMatchObject({ scheduled: 0, retrying: 0, completed: 2 });
+    expect((await runtime.counts()).get('default')).toMatchObject({
+      scheduled: 0,
+      retrying: 0,
+      completed: 2,
+    });
   });
 
   it.each<[what: string, error: string, options: object]>([
@@ -238,8 +242,8 @@ describe.each(BACKENDS)('dead letters (%s)', (kind) => {
     await withDead(runtime);
     await runtime.pause('a');
     expect(await runtime.redrive({ queue: 'a' })).toBe(2);
-    expect(runtime.counts().get('a')).toMatchObject({ dead: 0, ready: 2 });
-    expect(runtime.counts().get('b')).toMatchObject({ dead: 1 });
+    expect((await runtime.counts()).get('a')).toMatchObject({ dead: 0, ready: 2 });
+    expect((await runtime.counts()).get('b')).toMatchObject({ dead: 1 });
     expect(await runtime.redrive({ queue: 'a' })).toBe(0);
   });
 
@@ -252,11 +256,11 @@ describe.each(BACKENDS)('dead letters (%s)', (kind) => {
     await runtime.whenIdle();
     await runtime.pause('default');
     expect(await runtime.redrive({})).toBe(1_200);
-    expect(runtime.counts().get('default')).toMatchObject({ dead: 0, ready: 1_200 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ dead: 0, ready: 1_200 });
     await runtime.resume('default');
     await runtime.whenIdle();
     expect(await runtime.delete({ name: 'fails' })).toBe(1_200);
-    expect(runtime.counts().get('default')).toMatchObject({ dead: 0, ready: 0 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ dead: 0, ready: 0 });
   });
 
   it('are deleted by id and by filter, and then no longer kept', async () => {
@@ -269,7 +273,7 @@ describe.each(BACKENDS)('dead letters (%s)', (kind) => {
     });
     expect(await runtime.delete({ queue: 'a' })).toBe(2);
     expect((await runtime.list({ state: 'dead' })).tasks).toEqual([]);
-    for (const counts of runtime.counts().values()) expect(counts.dead).toBe(0);
+    for (const counts of (await runtime.counts()).values()) expect(counts.dead).toBe(0);
   });
 
   it('only, and cancelled ones, can be redriven; only final ones deleted', async () => {
@@ -302,7 +306,7 @@ describe('after a restart', () => {
     await first.runtime.stop();
     const second = await openAt(backend);
     expect(await second.runtime.get(id)).toMatchObject({ state: 'scheduled', failures: 1, nextAttemptAt });
-    expect(second.runtime.counts().get('default')).toMatchObject({ scheduled: 1, retrying: 1 });
+    expect((await second.runtime.counts()).get('default')).toMatchObject({ scheduled: 1, retrying: 1 });
     second.clock.advance(5_000);
     expect(await second.runtime.handle(id).result()).toBe(2);
   });

@@ -51,12 +51,12 @@ describe.each(BACKENDS)('a name that nobody handles (%s)', (kind) => {
     const loose = runtime as Runtime;
     const waiting = await loose.enqueue('late', 21, { priority: 9 });
     expect(await loose.run('sum', [1, 2])).toBe(3);
-    expect(loose.counts().get('default')).toMatchObject({ ready: 1, unhandled: 1, running: 0 });
+    expect((await loose.counts()).get('default')).toMatchObject({ ready: 1, unhandled: 1, running: 0 });
     expect(await loose.get(waiting.id)).toMatchObject({ state: 'ready', unhandled: true, attempts: [] });
     await loose.whenIdle();
     await loose.register(fixture('runtime-more-tasks'));
     expect(await waiting.result()).toBe(42);
-    expect(loose.counts().get('default')).toMatchObject({ ready: 0, unhandled: 0, completed: 2 });
+    expect((await loose.counts()).get('default')).toMatchObject({ ready: 0, unhandled: 0, completed: 2 });
     expect(await loose.run('late', 1)).toBe(2);
   });
 
@@ -64,7 +64,7 @@ describe.each(BACKENDS)('a name that nobody handles (%s)', (kind) => {
     const runtime = (await open(kind, { threads: 1 })) as Runtime;
     const handle = await runtime.enqueue('nobody', 1);
     expect(await handle.cancel()).toBe(true);
-    expect(runtime.counts().get('default')).toMatchObject({ ready: 0, unhandled: 0, cancelled: 1 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ ready: 0, unhandled: 0, cancelled: 1 });
   });
 
   it('is taken by a pattern that fits it', async () => {
@@ -110,12 +110,12 @@ describe('after a restart', () => {
     await first.stop();
     const second = await open(backend, { threads: 1 });
     expect(await second.handle(plain.id).result()).toBe(1);
-    expect(second.counts().get('default')).toMatchObject({ ready: 20, unhandled: 20 });
+    expect((await second.counts()).get('default')).toMatchObject({ ready: 20, unhandled: 20 });
     await second.stop();
     const third = await open(backend, { threads: 1, tasks });
     const results = await Promise.all(handles.map(({ id }) => third.handle(id).result()));
     expect(results).toEqual(Array.from({ length: 20 }, (_, at) => at * 2));
-    expect(third.counts().get('default')).toMatchObject({ ready: 0, unhandled: 0, completed: 21 });
+    expect((await third.counts()).get('default')).toMatchObject({ ready: 0, unhandled: 0, completed: 21 });
   });
 
   it('nothing is left to do but what nobody here handles or serves: `whenIdle` resolves', async () => {
@@ -129,8 +129,8 @@ describe('after a restart', () => {
     const idle = second.whenIdle();
     second.start();
     await idle;
-    expect(second.counts().get('default')).toMatchObject({ ready: 20, unhandled: 20 });
-    expect(second.counts().get('media')).toMatchObject({ ready: 1 });
+    expect((await second.counts()).get('default')).toMatchObject({ ready: 20, unhandled: 20 });
+    expect((await second.counts()).get('media')).toMatchObject({ ready: 1 });
     await second.whenIdle();
   });
 
@@ -150,7 +150,7 @@ describe('`waitForTasks: false`', () => {
     const runtime = await open(freshBackend('lmdb'), { threads: 1, waitForTasks: false });
     expect(await runtime.run('sum', [1, 2])).toBe(3);
     await runtime.whenIdle();
-    expect(runtime.counts().get('default')).toMatchObject({ unhandled: 0, completed: 1 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ unhandled: 0, completed: 1 });
   });
 
   it('opens although the module throws: says so once, and its tasks wait for a better one', async () => {
@@ -173,7 +173,7 @@ describe('`waitForTasks: false`', () => {
     await isTold;
     expect(errors.length).toBe(1);
     expect(JSON.stringify(errors)).toContain('not yet');
-    expect(first.counts().get('default')).toMatchObject({ ready: 1, unhandled: 1 });
+    expect((await first.counts()).get('default')).toMatchObject({ ready: 1, unhandled: 1 });
     await first.stop();
     copyFileSync(fixture('runtime-more-tasks'), path);
     const second = (await open(backend, options)) as Runtime;
@@ -200,7 +200,7 @@ describe('`autostart: false`', () => {
   it('accepts tasks and starts none before `start`, which may be called twice', async () => {
     const runtime = await open('memory', { threads: 1, autostart: false });
     const handle = await runtime.enqueue('sum', [1, 2]);
-    expect(runtime.counts().get('default')).toMatchObject({ ready: 1, running: 0 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ ready: 1, running: 0 });
     runtime.start();
     runtime.start();
     expect(await handle.result()).toBe(3);
@@ -226,7 +226,7 @@ describe('a thread', () => {
     await recycled;
     threads.push(await runtime.run('threadOf', undefined));
     expect(new Set(threads).size).toBeGreaterThan(1);
-    expect(runtime.counts().get('default')).toMatchObject({ completed: 201, dead: 0 });
+    expect((await runtime.counts()).get('default')).toMatchObject({ completed: 201, dead: 0 });
   });
 
   it('gets the environment and the arguments it is given', async () => {

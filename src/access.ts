@@ -1,0 +1,147 @@
+/** The calls that a runtime and a client share: types laid over a desk, which does what they ask. */
+import type { Settled } from './broker/broker.js';
+import type { Counts, TaskFilter } from './broker/inspect.js';
+import { Handle, type HandleHost, resultOf } from './handle.js';
+import type { EnqueueOptions, RunOptions } from './options/types.js';
+import { describeTask, type TaskInfo } from './run/describe.js';
+import type { Desk } from './run/desk.js';
+import type { EventFilter, RuntimeEvent } from './run/events.js';
+import type { PageRequest } from './run/filters.js';
+import type { Codec } from './task/codec.js';
+import type { PayloadOf, ResultOf, TasksOf } from './task/define-types.js';
+import type { TaskId } from './task/task.js';
+
+/** Names of a module's tasks. */
+export type NameOf<Module> = keyof TasksOf<Module> & string;
+
+/** A module about which nothing is known: any name, any payload. */
+// biome-ignore lint/suspicious/noExplicitAny: without a module type nothing can be checked
+export type AnyModule = { readonly [name: string]: (payload: any) => any };
+
+/** One task of a batch. */
+export type BatchItem<Module> = {
+  [Name in NameOf<Module>]: {
+    readonly name: Name;
+    readonly payload: PayloadOf<TasksOf<Module>, Name>;
+    readonly options?: EnqueueOptions;
+  };
+}[NameOf<Module>];
+
+export interface TaskPage {
+  readonly tasks: readonly TaskInfo[];
+  /** Absent at the end. */
+  readonly after?: string;
+}
+
+export class Access<Module = AnyModule> {
+  readonly #desk: Desk;
+  readonly #codecs: ReadonlyMap<string, Codec>;
+  readonly #host: HandleHost;
+  readonly #take = (settled: Settled): unknown => resultOf(settled, this.#codecs);
+
+  /** Use {@link openRuntime} or {@link openClient}. */
+  constructor(desk: Desk, codecs: ReadonlyMap<string, Codec>) {
+    this.#desk = desk;
+    this.#codecs = codecs;
+    this.#host = { codecs, desk };
+  }
+
+  /**
+   * Puts a task into its queue. Resolves when it is flushed: then it survives a crash and a power loss.
+   * @throws (rejects) {@link InvalidNameError} {@link UnknownOptionError} {@link InvalidArgumentError}
+   *   {@link NotEncodableError} {@link TooLargeError} {@link QueueFullError} {@link DuplicateTaskError}
+   *   {@link StoreFencedError} {@link StoppedError}; nothing is stored then.
+   */
+  async enqueue<Name extends NameOf<Module>>(
+    name: Name,
+    payload: PayloadOf<TasksOf<Module>, Name>,
+    options?: EnqueueOptions,
+  ): Promise<Handle<ResultOf<TasksOf<Module>, Name>>> {
+    const receipt = await this.#desk.enqueue(name, payload, options);
+    return new Handle(receipt, this.#host);
+  }
+
+  /** Puts up to 20,000 tasks in, all or none of them. @throws (rejects) as {@link Access.enqueue}. */
+  async enqueueBatch(batch: readonly BatchItem<Module>[]): Promise<Handle[]> {
+    const receipts = await this.#desk.enqueueBatch(batch);
+    return receipts.map((receipt) => new Handle(receipt, this.#host));
+  }
+
+  /**
+   * Enqueues a task and waits for its result. An abort of `signal` cancels the task.
+   * @throws (rejects) as {@link Access.enqueue} and {@link Handle.result}.
+   */
+  run<Name extends NameOf<Module>>(
+    name: Name,
+    payload: PayloadOf<TasksOf<Module>, Name>,
+    options?: RunOptions,
+  ): Promise<ResultOf<TasksOf<Module>, Name>> {
+    return this.#desk.run(name, payload, options, this.#take) as Promise<ResultOf<TasksOf<Module>, Name>>;
+  }
+
+  /** A handle on a task enqueued earlier, here or elsewhere. Nothing is looked up until it is asked. */
+  handle<Name extends NameOf<Module> = NameOf<Module>>(id: TaskId): Handle<ResultOf<TasksOf<Module>, Name>> {
+    const settled = (): Promise<Settled> => this.#desk.settled(id);
+    return new Handle({ id, isNew: false, settled }, this.#host);
+  }
+
+  /** Everything known of a task; `undefined` when it never existed or is no longer kept. */
+  async get(id: TaskId): Promise<TaskInfo | undefined> {
+    const view = await this.#desk.get(id);
+    return view === undefined ? undefined : describeTask(view, this.#codecs);
+  }
+
+  /** At most `limit` (1 to 1,000, default 100) tasks; give `after` back for the next page. */
+  async list(filter: TaskFilter = {}, page: PageRequest = {}): Promise<TaskPage> {
+    const { tasks: views, after } = await this.#desk.list(filter, page);
+    const tasks = views.map((view) => describeTask(view, this.#codecs));
+    return after === undefined ? { tasks } : { tasks, after };
+  }
+
+  /** How many tasks of each queue are in each state. Costs little: the counters are kept with the tasks. */
+  counts(): Promise<Counts> {
+    return this.#desk.counts();
+  }
+
+  /** Cancels one task or all that a filter names, in whatever state. @returns how many were not final yet. */
+  cancel(what: TaskId | TaskFilter): Promise<number> {
+    return this.#desk.cancel(what);
+  }
+
+  /**
+   * Sends a dead or cancelled task, or all dead ones that a filter names, round again with fresh counts.
+   * @returns how many. @throws {WrongStateError} {@link UnknownTaskError} for a single one.
+   */
+  redrive(what: TaskId | TaskFilter): Promise<number> {
+    return this.#desk.redrive(what);
+  }
+
+  /** Removes a final task, or all dead ones that a filter names, and their results. @returns how many. */
+  delete(what: TaskId | TaskFilter): Promise<number> {
+    return this.#desk.delete(what);
+  }
+
+  /** No task of this queue starts until `resume`, also after a restart. Running ones go on. */
+  pause(queue: string): Promise<void> {
+    return this.#desk.setPaused(queue, true);
+  }
+
+  resume(queue: string): Promise<void> {
+    return this.#desk.setPaused(queue, false);
+  }
+
+  /** Changes the number of the owner's threads; running tasks are not disturbed. */
+  resize(threads: number): Promise<void> {
+    return this.#desk.resize(threads);
+  }
+
+  /** What happens from now on, as an async iterator that drops the oldest when its reader is too slow. */
+  events(filter: EventFilter = {}): AsyncIterableIterator<RuntimeEvent> {
+    return this.#desk.events(filter);
+  }
+
+  /** Resolves when nothing is ready, running, blocked or waiting for a retry, and all results are flushed. */
+  whenIdle(): Promise<void> {
+    return this.#desk.whenIdle();
+  }
+}

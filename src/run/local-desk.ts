@@ -1,0 +1,113 @@
+/** The desk of the process that owns the tasks: each question goes to the role that answers it. */
+import type { Backend, Settled, Ticket } from '../broker/broker.js';
+import type { Counts, Page, TaskFilter } from '../broker/inspect.js';
+import type { EnqueueOptions, RunOptions, RuntimeOptions } from '../options/types.js';
+import type { Pool } from '../pool/pool.js';
+import type { TaskId, TaskState, TaskView } from '../task/task.js';
+import { Administration } from './administration.js';
+import type { Coordinator } from './coordinator.js';
+import type { Desk, DeskItem } from './desk.js';
+import type { EventFilter, RuntimeEvent } from './events.js';
+import { checkEventFilter, type PageRequest } from './filters.js';
+import { Intake } from './intake.js';
+import { Pauses } from './pauses.js';
+import type { RunningItem } from './running-item.js';
+
+export interface DeskParts {
+  readonly backend: Backend;
+  readonly pool: Pool<RunningItem>;
+  readonly coordinator: Coordinator;
+  readonly options: RuntimeOptions;
+}
+
+export class LocalDesk implements Desk {
+  readonly #parts: DeskParts;
+  readonly #administration: Administration;
+  readonly #intake: Intake;
+  readonly #pauses: Pauses;
+
+  constructor(parts: DeskParts) {
+    const { backend, coordinator, options } = parts;
+    this.#parts = parts;
+    this.#administration = new Administration(parts);
+    this.#intake = new Intake(backend.broker, coordinator, options.clock, (id) => this.cancel(id));
+    this.#pauses = new Pauses(backend.keyValue, coordinator, options);
+  }
+
+  /** Reads what earlier owners have left paused. */
+  load(): Promise<void> {
+    return this.#pauses.load();
+  }
+
+  enqueue(name: string, payload: unknown, options: EnqueueOptions | undefined): Promise<Ticket> {
+    return this.#intake.enqueue(name, payload, options);
+  }
+
+  enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Ticket[]> {
+    return this.#intake.enqueueBatch(batch);
+  }
+
+  run<Value>(
+    name: string,
+    payload: unknown,
+    options: RunOptions | undefined,
+    take: (settled: Settled) => Value,
+  ): Promise<Value> {
+    return this.#intake.run(name, payload, options, take);
+  }
+
+  async settled(id: TaskId): Promise<Settled> {
+    const { backend, coordinator } = this.#parts;
+    coordinator.checkReachable();
+    coordinator.gather.flush();
+    return backend.broker.settled(id);
+  }
+
+  state(id: TaskId): Promise<TaskState> {
+    return this.#administration.stateOf(id);
+  }
+
+  get(id: TaskId): Promise<TaskView | undefined> {
+    return this.#administration.get(id);
+  }
+
+  list(filter: TaskFilter, page: PageRequest): Promise<Page> {
+    return this.#administration.list(filter, page);
+  }
+
+  async counts(): Promise<Counts> {
+    return this.#administration.counts();
+  }
+
+  cancel(what: TaskId | TaskFilter): Promise<number> {
+    return this.#administration.cancel(what);
+  }
+
+  redrive(what: TaskId | TaskFilter): Promise<number> {
+    return this.#administration.redrive(what);
+  }
+
+  delete(what: TaskId | TaskFilter): Promise<number> {
+    return this.#administration.delete(what);
+  }
+
+  setPaused(queue: string, isPaused: boolean): Promise<void> {
+    return this.#pauses.set(queue, isPaused);
+  }
+
+  async resize(threads: number): Promise<void> {
+    const { coordinator, pool } = this.#parts;
+    coordinator.checkOpen();
+    await pool.resize(threads);
+    coordinator.ready();
+  }
+
+  events(filter: EventFilter): AsyncIterableIterator<RuntimeEvent> {
+    const { coordinator, options } = this.#parts;
+    return coordinator.events.listen(checkEventFilter(filter), () => options.clock.now());
+  }
+
+  whenIdle(): Promise<void> {
+    return this.#parts.coordinator.whenIdle();
+  }
+}
