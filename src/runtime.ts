@@ -12,6 +12,7 @@ import { Coordinator } from './run/coordinator.js';
 import { KeepAlive } from './run/keep-alive.js';
 import { type DeskParts, LocalDesk } from './run/local-desk.js';
 import type { RunningItem } from './run/running-item.js';
+import { StopSignals } from './run/stop-signals.js';
 import { Stopping, type StopReport } from './run/stopping.js';
 import { type Codec, jsonCodec } from './task/codec.js';
 import { defaultThreads } from './threads.js';
@@ -78,12 +79,15 @@ export class Runtime<Module = AnyModule> extends Access<Module> {
   readonly #parts: RuntimeParts;
   readonly #keepAlive = new KeepAlive();
   readonly #stopping: Stopping;
+  readonly #signals: StopSignals;
+  #stopped: Promise<StopReport> | undefined;
 
   /** Use {@link openRuntime}. */
   constructor(parts: RuntimeParts) {
     super(parts.desk, parts.codecs);
     this.#parts = parts;
-    this.#stopping = new Stopping(parts, () => this.#keepAlive.end());
+    this.#stopping = new Stopping(parts);
+    this.#signals = new StopSignals(parts.options);
   }
 
   /** For `openRuntime`: reads what is stored, boots the threads. */
@@ -105,7 +109,7 @@ export class Runtime<Module = AnyModule> extends Access<Module> {
     }
     // It may have been aborted while the threads booted.
     options.signal?.throwIfAborted();
-    this.#stopping.listen();
+    this.#signals.listen({ stop: () => this.stop(), hurry: () => this.#stopping.hurry() });
     if (options.autostart) this.start();
   }
 
@@ -138,7 +142,11 @@ export class Runtime<Module = AnyModule> extends Access<Module> {
    * `killMs`. Unfinished ones go back uncharged. Bounded in time; a second call returns the same promise.
    */
   stop(options?: StopOptions): Promise<StopReport> {
-    return this.#stopping.stop(validateStopOptions(options, 'options'));
+    this.#stopped ??= this.#stopping.stop(validateStopOptions(options, 'options')).finally(() => {
+      this.#signals.forget();
+      this.#keepAlive.end();
+    });
+    return this.#stopped;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
