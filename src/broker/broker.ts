@@ -8,6 +8,7 @@
  * and words the user's error. Which lacks are allowed at all is a table in `testing/conformance.ts`.
  */
 import type { EpochMs } from '../clock.js';
+import type { Ownership } from '../owner/ownership.js';
 import type { Attempt, FinalState, LogLine, NewTask, Tally, TaskId } from '../task/task.js';
 import type { TaskOptions } from '../task/task-options.js';
 import type { Inspect } from './inspect.js';
@@ -36,6 +37,8 @@ export interface Backend {
   readonly broker: Broker;
   readonly keyValue: KeyValue;
   readonly inspect?: Inspect;
+  /** Where other processes reach the owner of this backend; absent where they ask the engine itself. */
+  readonly door?: Pick<Ownership, 'onConnection'>;
   /** Flushes what is pending and lets go of files, sockets and locks. Bounded in time; idempotent. */
   close(): Promise<void>;
 }

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { Clock } from '../clock.js';
 import { InvalidArgumentError } from '../errors.js';
 import type { Logger } from '../logger.js';
+import type { Ownership } from '../owner/ownership.js';
 import type { Backend } from './broker.js';
 
 /** How tasks run on a backend: by threads, on the host's own thread, or not at all. */
@@ -50,6 +51,8 @@ export interface OpenBackendOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal?: AbortSignal;
+  /** Of the folder, when it was won before. */
+  readonly ownership?: Ownership;
 }
 
 export async function openBackend(location: BackendLocation, options: OpenBackendOptions): Promise<Backend> {
@@ -70,6 +73,7 @@ export async function openBackend(location: BackendLocation, options: OpenBacken
     onCorrupt: (error) =>
       logger.error({ error: error.message }, 'a stored row is damaged and was passed over'),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
+    ...(options.ownership === undefined ? {} : { ownership: options.ownership }),
   });
 }
 

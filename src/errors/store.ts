@@ -47,7 +47,7 @@ export class LockedError extends MillraceError {
     super(
       `${path} is owned by process ${owner.pid} on ${owner.host} ` +
         `since ${new Date(owner.since).toISOString()}; ` +
-        "stop that process, or open with ifLocked: 'wait'",
+        "stop that process, or open with ifLocked: 'wait' or 'join'",
     );
     this.pid = owner.pid;
     this.host = owner.host;
@@ -121,5 +121,17 @@ export class ProtocolError extends MillraceError {
 
   constructor(what: string, options?: ErrorOptions) {
     super(`The other process sent ${what}`, options);
+  }
+}
+
+/**
+ * The owner of the folder went away before it answered. What was asked may have happened: an enqueue may have
+ * been accepted.
+ */
+export class DisconnectedError extends MillraceError {
+  readonly code = 'ERR_MILLRACE_DISCONNECTED';
+
+  constructor(options?: ErrorOptions) {
+    super('The owner of the tasks went away before it answered; what was asked may have happened', options);
   }
 }

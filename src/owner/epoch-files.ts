@@ -23,6 +23,9 @@ import type { EpochMs } from '../clock.js';
 import { StoreCorruptError } from '../errors.js';
 import { errnoOf, syncFolder, writeComplete } from './durable-file.js';
 
+/** A caretaker gives way to a runtime that asks. */
+export type OwnerRole = 'runtime' | 'caretaker';
+
 /** What an epoch file says about the owner. */
 export interface OwnerFacts {
   /** Name of its socket in the folder. */
@@ -31,6 +34,7 @@ export interface OwnerFacts {
   readonly host: string;
   /** When it took the folder. */
   readonly since: EpochMs;
+  readonly role: OwnerRole;
   /** Start of the process as the system tells it; with `pid` it names a process for good. */
   readonly processStart?: string;
 }
@@ -146,9 +150,12 @@ function parse(text: string): OwnerFacts | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  const { socket, pid, host, since, processStart } = value;
+  const { socket, pid, host, since, role, processStart } = value;
   if (typeof socket !== 'string' || !NAME.test(socket) || typeof host !== 'string') return undefined;
   if (!Number.isSafeInteger(pid) || !Number.isSafeInteger(since)) return undefined;
-  const facts = { socket, pid: pid as number, host, since: since as number };
+  const facts: OwnerFacts = {
+    ...{ socket, pid: pid as number, host, since: since as number },
+    role: role === 'caretaker' ? role : 'runtime',
+  };
   return typeof processStart === 'string' ? { ...facts, processStart } : facts;
 }

@@ -12,19 +12,23 @@
  * or a missing answer: a stopped or busy owner is alive. The epoch only grows, also over `release`; whoever
  * writes to the store compares it.
  *
- * This file does not speak over the connections: it hands them to the owner. It does not guard against a
- * folder shared by several machines, whose sockets cannot see each other.
+ * An owner that only takes care of the folder (a client without a runtime) is asked to yield. Beyond that
+ * this file does not speak over the connections: it hands them to the owner, and to who wants to meet it. It
+ * does not guard against a folder shared by several machines, whose sockets cannot see each other.
  */
 
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import type net from 'node:net';
 import { hostname } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { type Clock, systemClock } from '../clock.js';
 import { InvalidArgumentError, LockedError, MillraceError, StoreUnavailableError } from '../errors.js';
-import { errnoOf, reasonOf, syncFolder } from './durable-file.js';
+import { frameOf } from '../wire/frames.js';
+import { reasonOf } from './durable-file.js';
 import * as epochs from './epoch-files.js';
+import { prepareFolder } from './folder.js';
 import { Patience } from './patience.js';
 import { processStart } from './process-start.js';
 import { type Answer, ask, listen } from './socket.js';
@@ -34,6 +38,8 @@ export interface OwnershipOptions {
   readonly ifLocked: 'fail' | 'wait';
   /** Longest wait in milliseconds, 0 or more; without it a wait ends only by `signal`. */
   readonly waitMs?: number | undefined;
+  /** What the owner will be; default `runtime`. */
+  readonly role?: epochs.OwnerRole | undefined;
   /** Ends the attempt; `takeOwnership` then rejects with its reason. It does not end an ownership. */
   readonly signal?: AbortSignal | undefined;
   /** For tests. */
@@ -52,15 +58,30 @@ export interface Ownership {
    */
   onConnection(handler: (socket: net.Socket) => void): void;
   /**
-   * Closes the socket and all connections; then the folder may be somebody else's. Close the store before.
+   * Closes the socket, and all connections when what was written to them has gone out; then the folder may be
+   * somebody else's. Close the store before.
    */
   release(): Promise<void>;
 }
 
+/** Who was found in a folder: its owner, connected; nobody; or nobody, so that it is ours now. */
+export type Meeting =
+  | { readonly kind: 'owner'; readonly connection: net.Socket; readonly facts: epochs.OwnerFacts }
+  | { readonly kind: 'nobody' }
+  | { readonly kind: 'ownership'; readonly ownership: Ownership };
+
+/** `take` the folder, `meet` its owner or take it, or only `look` for an owner. */
+type Purpose = 'take' | 'meet' | 'look';
+
 /** Races lost in a row before it is a fault of the file system: each needs an owner that came and went. */
 const MAX_LOST_RACES = 1_000;
-/** Connections kept before there is a handler; further ones are closed. */
-const MAX_UNHANDLED = 1_024;
+/** Connections at a time; further ones are closed. */
+const MAX_CONNECTIONS = 1_024;
+/** How long a caretaker has to yield to who does not want to wait: it flushes and closes its store. */
+const YIELD_MS = 10_000;
+/** How long the other ends have to take what was written to them before a release. */
+const FAREWELL_MS = 200;
+const YIELD = frameOf({ kind: 'yield' });
 
 /**
  * Becomes the owner of `folder`, which is made (mode 0700) when missing.
@@ -71,21 +92,47 @@ const MAX_UNHANDLED = 1_024;
  */
 export async function takeOwnership(folder: string, options: OwnershipOptions): Promise<Ownership> {
   validate(folder, options);
+  const met = await explained(folder, options, () => meet(folder, options, 'take'));
+  assert(met.kind === 'ownership');
+  return met.ownership;
+}
+
+/**
+ * Meets the owner of `folder`, or becomes it when there is none. A caretaker that is met by who wants to be a
+ * runtime is asked to yield, and waited for.
+ *
+ * @param purpose  `look` takes nothing.
+ * @returns  The connection is the caller's to close.
+ * @throws {StoreUnavailableError} {@link StoreCorruptError} as {@link takeOwnership}.
+ */
+export function meetOwner(
+  folder: string,
+  options: Omit<OwnershipOptions, 'ifLocked' | 'waitMs'>,
+  purpose: 'meet' | 'look' = 'meet',
+): Promise<Meeting> {
+  const waiting = { ...options, ifLocked: 'wait' } as const;
+  validate(folder, waiting);
+  return explained(folder, waiting, () => meet(folder, waiting, purpose));
+}
+
+async function explained<T>(folder: string, { signal }: OwnershipOptions, act: () => Promise<T>): Promise<T> {
   try {
-    return await take(folder, options);
+    return await act();
   } catch (error) {
-    if (error instanceof MillraceError || options.signal?.aborted) throw error;
+    if (error instanceof MillraceError || signal?.aborted) throw error;
     throw new StoreUnavailableError(folder, reasonOf(error), { cause: error });
   }
 }
 
-async function take(given: string, options: OwnershipOptions): Promise<Ownership> {
-  const clock = options.clock ?? systemClock;
-  const patience = new Patience(clock, options.waitMs ?? Number.POSITIVE_INFINITY, options.signal);
-  options.signal?.throwIfAborted();
+async function meet(given: string, options: OwnershipOptions, purpose: Purpose): Promise<Meeting> {
+  const { ifLocked, waitMs = Number.POSITIVE_INFINITY, signal, clock = systemClock } = options;
+  const role = options.role ?? 'runtime';
+  const patience = new Patience(clock, waitMs, signal);
+  const toYield = new Patience(clock, YIELD_MS, signal);
+  signal?.throwIfAborted();
   const folder = prepareFolder(given);
   for (let lostRaces = 0; lostRaces < MAX_LOST_RACES; lostRaces++) {
-    options.signal?.throwIfAborted();
+    signal?.throwIfAborted();
     const epoch = epochs.highestEpoch(folder);
     const owner = epoch === 0 ? undefined : epochs.readEpoch(folder, epoch);
     if (owner === undefined && epoch !== 0) continue; // swept since we listed it
@@ -93,16 +140,22 @@ async function take(given: string, options: OwnershipOptions): Promise<Ownership
     if (answer?.kind === 'reset') continue;
     if (owner && answer && (await isAlive(owner, answer))) {
       const connection = answer.kind === 'connected' ? answer.connection : undefined;
-      if (options.ifLocked === 'fail' || patience.isOver()) {
+      const yields = owner.role === 'caretaker' && role === 'runtime';
+      const isMet = purpose !== 'take' && !yields && connection !== undefined;
+      if (isMet) return { kind: 'owner', connection, facts: owner };
+      if (yields) connection?.write(YIELD);
+      const limit = yields && ifLocked === 'fail' ? toYield : patience;
+      if ((ifLocked === 'fail' && !yields) || limit.isOver()) {
         connection?.destroy();
         throw new LockedError(given, owner);
       }
-      await patience.waitForEnd(epoch, connection);
+      await limit.waitForEnd(epoch, connection);
       lostRaces = 0;
       continue;
     }
-    const won = await contend(folder, epoch + 1, clock);
-    if (won !== undefined && !options.signal?.aborted) return won;
+    if (purpose === 'look') return { kind: 'nobody' };
+    const won = await contend(folder, epoch + 1, role, clock);
+    if (won !== undefined && !signal?.aborted) return { kind: 'ownership', ownership: won };
     await won?.release();
   }
   throw new StoreUnavailableError(given, `${MAX_LOST_RACES} races for it were lost in a row`);
@@ -121,14 +174,19 @@ async function isAlive(owner: epochs.OwnerFacts, answer: Answer): Promise<boolea
 }
 
 /** @returns undefined when somebody else took the epoch, or already a later one. */
-async function contend(folder: string, epoch: number, clock: Clock): Promise<FolderOwnership | undefined> {
+async function contend(
+  folder: string,
+  epoch: number,
+  role: epochs.OwnerRole,
+  clock: Clock,
+): Promise<FolderOwnership | undefined> {
   const nonce = randomBytes(4).toString('hex');
   const socket = epochs.socketName(epoch, nonce);
   const server = await listen(folder, socket);
   const ownership = new FolderOwnership(folder, epoch, server, join(folder, socket));
   try {
     const start = await processStart(process.pid);
-    const facts = { socket, pid: process.pid, host: hostname(), since: clock.now() };
+    const facts = { socket, pid: process.pid, host: hostname(), since: clock.now(), role };
     const complete = start === undefined ? facts : { ...facts, processStart: start };
     if (epochs.linkEpoch(folder, epoch, nonce, complete)) {
       if (epochs.isHighest(folder, epoch)) {
@@ -174,7 +232,7 @@ class FolderOwnership implements Ownership {
   }
 
   #accept(socket: net.Socket): void {
-    if (this.#handler === undefined && this.#connections.size >= MAX_UNHANDLED) {
+    if (this.#connections.size >= MAX_CONNECTIONS) {
       socket.destroy();
       return;
     }
@@ -191,35 +249,17 @@ class FolderOwnership implements Ownership {
   async #close(): Promise<void> {
     if (process.platform !== 'win32') fs.rmSync(this.#socketPath, { force: true });
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    for (const socket of this.#connections) socket.destroy();
+    // What was written goes out first: answers to clients are promises kept.
+    for (const socket of this.#connections) {
+      if (this.#handler === undefined) socket.destroy();
+      else socket.end();
+    }
+    const late = setTimeout(() => {
+      for (const socket of this.#connections) socket.destroy();
+    }, FAREWELL_MS);
     await closed;
+    clearTimeout(late);
   }
-}
-
-/** @returns the folder's one true path: two spellings of a folder must lead to the same sockets. */
-function prepareFolder(folder: string): string {
-  makeFolder(resolve(folder));
-  const real = fs.realpathSync(folder);
-  fs.readdirSync(real); // a file, or a folder we may not read, fails before anything is made in it
-  return real;
-}
-
-/**
- * Makes the folder and those above it; each new name is flushed, to outlive a power loss.
- *
- * Not `mkdirSync` with `recursive`: under `/proc`, where nothing can be made, that never returns (Node
- * 20.20).
- */
-function makeFolder(path: string): void {
-  if (fs.existsSync(path)) return;
-  if (!fs.existsSync(dirname(path))) makeFolder(dirname(path));
-  try {
-    fs.mkdirSync(path, { mode: 0o700 });
-  } catch (error) {
-    if (errnoOf(error) === 'EEXIST' && fs.existsSync(path)) return; // another starter was faster
-    throw error;
-  }
-  syncFolder(dirname(path));
 }
 
 function validate(folder: string, options: OwnershipOptions): void {

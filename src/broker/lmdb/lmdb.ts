@@ -22,6 +22,8 @@ import { Space, type SpaceLimits } from './space.js';
 export interface LmdbOptions {
   readonly folder: string;
   readonly ifLocked: 'fail' | 'wait';
+  /** Of the folder, when it was won before; released with the backend, or when it cannot be opened. */
+  readonly ownership?: Ownership;
   readonly limits: IntakeLimits;
   readonly space: SpaceLimits;
   readonly now: () => number;
@@ -36,9 +38,11 @@ export interface LmdbOptions {
  */
 export async function openLmdb(options: LmdbOptions): Promise<Backend> {
   const { folder, ifLocked, signal } = options;
-  const ownership = await takeOwnership(folder, { ifLocked, ...(signal === undefined ? {} : { signal }) });
+  const ownership =
+    options.ownership ??
+    (await takeOwnership(folder, { ifLocked, ...(signal === undefined ? {} : { signal }) }));
   try {
-    return await openOwned(options, ownership);
+    return { ...(await openOwned(options, ownership)), door: ownership };
   } catch (error) {
     await ownership.release();
     if (error instanceof MillraceError) throw error;
