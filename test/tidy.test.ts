@@ -33,13 +33,14 @@ const LAYERS: readonly Layer[] = [
   {
     name: 'composition',
     files: /^src\/(?:runtime|client|access|handle|manifest|broker\/open|pool\/open)\.ts$|^src\/testing\//,
-    imports: ['task', 'port', 'worker', 'broker', 'pool', 'limit', 'schedule', 'run'],
+    imports: ['task', 'port', 'worker', 'broker', 'pool', 'limit', 'schedule', 'run', 'remote'],
   },
   { name: 'broker', files: /^src\/broker\//, imports: ['task', 'port'] },
   { name: 'pool', files: /^src\/pool\//, imports: ['task', 'port', 'worker'] },
   { name: 'limit', files: /^src\/limit\//, imports: ['task', 'port'] },
   { name: 'schedule', files: /^src\/schedule\//, imports: ['task', 'port'] },
   { name: 'run', files: /^src\/run\//, imports: ['task', 'port', 'limit', 'schedule'] },
+  { name: 'remote', files: /^src\/remote\//, imports: ['task', 'port', 'run'] },
   {
     name: 'surface',
     files: /^src\/index\.ts$|^src\/(?:cli|dashboard|observe)\//,

@@ -1,11 +1,11 @@
 /**
  * From what the caller wrote to a task that can be stored: names checked, options laid over, payload encoded.
  */
-import { InvalidArgumentError, InvalidPayloadError, UnknownCodecError } from '../errors.js';
+import { InvalidArgumentError, InvalidPayloadError, TooLargeError, UnknownCodecError } from '../errors.js';
 import type { CheckedEnqueueOptions, EnqueueOptions } from '../options/types.js';
 import { levelOf, validateEnqueueOptions } from '../options.js';
 import type { EnqueueRequest } from '../pool/pool.js';
-import { type Codec, type EncodeLimits, encodeValue } from '../task/codec.js';
+import { type Codec, decodeValue, type EncodeLimits, encodeValue, isEncoded } from '../task/codec.js';
 import type { StandardSchema } from '../task/define-types.js';
 import type { NewTask, TaskId, TransferredPayload } from '../task/task.js';
 import type { TaskOptions } from '../task/task-options.js';
@@ -20,6 +20,13 @@ export interface FrontOptions {
   readonly keepsTransfers: boolean;
   /** Nothing ever runs here: no name counts as unhandled. */
   readonly runsNothing: boolean;
+}
+
+/** A task that was checked and encoded in another process, and is checked again here. */
+export interface EncodedTask {
+  readonly name: string;
+  readonly body: Uint8Array;
+  readonly options?: CheckedEnqueueOptions;
 }
 
 const NO_OPTIONS: CheckedEnqueueOptions = Object.freeze({});
@@ -47,6 +54,33 @@ export class Front {
       return valid.then((value) => this.#build(entry, this.#encode(entry, checked, value), checked));
     }
     return this.#build(entry, this.#encode(entry, checked, valid.value), checked);
+  }
+
+  /** For another process that builds the task: checked and encoded here. @throws as {@link Front.prepare} */
+  encode(name: string, payload: unknown, options: EnqueueOptions | undefined): EncodedTask {
+    const entry = this.#options.registry.entry(name);
+    const checked = options === undefined ? NO_OPTIONS : validateEnqueueOptions(options, 'options');
+    const { body } = this.#encode(entry, checked, payload);
+    const { transfer: _transfer, ...sent } = checked;
+    return Object.keys(sent).length === 0 ? { name, body } : { name, body, options: sent };
+  }
+
+  /**
+   * What another process has encoded. Nothing of it is believed. A promise only where the host's schema
+   * answers later.
+   * @throws as {@link Front.prepare}
+   */
+  fromClient({ name, body, options }: EncodedTask): NewTask | Promise<NewTask> {
+    const entry = this.#options.registry.entry(name);
+    const checked = options === undefined ? NO_OPTIONS : validateEnqueueOptions(options, 'options');
+    if (checked.transfer !== undefined) throw new InvalidArgumentError('options.transfer', 'absent');
+    checkEncoded(body, this.#options.limits);
+    const schema = entry.hooks?.validate;
+    if (schema === undefined) return this.#build(entry, { body }, checked);
+    const again = (value: unknown): NewTask =>
+      this.#build(entry, this.#encode(entry, checked, value), checked);
+    const valid = validate(schema, name, decodeValue(body, this.#options.codecs));
+    return valid instanceof Promise ? valid.then(again) : again(valid.value);
   }
 
   /** A task that a handler enqueued; its payload is encoded already. */
@@ -107,6 +141,16 @@ export class Front {
       ...(unique === undefined ? {} : { unique }),
       ...(encoded.transfer === undefined ? {} : { transfer: encoded.transfer }),
     };
+  }
+}
+
+/** @throws {InvalidArgumentError} {@link TooLargeError} */
+function checkEncoded(body: unknown, { maxBytes, maxBufferBytes }: EncodeLimits): void {
+  if (!(body instanceof Uint8Array) || !isEncoded(body)) {
+    throw new InvalidArgumentError('body', 'an encoded payload', typeof body);
+  }
+  if (body.length > maxBytes + maxBufferBytes) {
+    throw new TooLargeError('payload', body.length, maxBytes + maxBufferBytes);
   }
 }
 

@@ -5,14 +5,10 @@ import type { EnqueueOptions, RunOptions } from '../options/types.js';
 import { validateRunOptions } from '../options.js';
 import type { NewTask, TaskId } from '../task/task.js';
 import type { Coordinator } from './coordinator.js';
+import type { DeskItem } from './desk.js';
 import { checkBatch, checkItem } from './filters.js';
+import type { EncodedTask } from './front.js';
 import { within } from './within.js';
-
-interface Item {
-  readonly name: string;
-  readonly payload: unknown;
-  readonly options?: EnqueueOptions;
-}
 
 export class Intake {
   readonly #broker: Broker;
@@ -37,14 +33,32 @@ export class Intake {
     this.#coordinator.checkOpen();
     const prepared = this.#coordinator.front.prepare(name, payload, options);
     const task = prepared instanceof Promise ? await prepared : prepared;
-    this.#coordinator.checkOpen();
-    this.#due(task);
+    this.#admit(task);
     const ticket = await this.#coordinator.gather.enqueue(task);
     this.#tell([ticket], [task]);
     return ticket;
   }
 
-  async enqueueBatch(batch: readonly Item[]): Promise<readonly Ticket[]> {
+  /** A task that a client has encoded. */
+  async accept(encoded: EncodedTask): Promise<Ticket> {
+    const prepared = this.#coordinator.front.fromClient(encoded);
+    const task = prepared instanceof Promise ? await prepared : prepared;
+    this.#admit(task);
+    const ticket = await this.#coordinator.gather.enqueue(task);
+    this.#tell([ticket], [task]);
+    return ticket;
+  }
+
+  async acceptBatch(batch: readonly EncodedTask[]): Promise<readonly Ticket[]> {
+    const tasks: NewTask[] = [];
+    for (const encoded of batch) {
+      const prepared = this.#coordinator.front.fromClient(encoded);
+      tasks.push(prepared instanceof Promise ? await prepared : prepared);
+    }
+    return this.#enqueueAll(tasks);
+  }
+
+  async enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Ticket[]> {
     checkBatch(batch);
     const tasks: NewTask[] = [];
     for (const [at, item] of batch.entries()) {
@@ -53,6 +67,10 @@ export class Intake {
       const prepared = this.#coordinator.front.prepare(name, payload, options);
       tasks.push(prepared instanceof Promise ? await prepared : prepared);
     }
+    return this.#enqueueAll(tasks);
+  }
+
+  async #enqueueAll(tasks: readonly NewTask[]): Promise<readonly Ticket[]> {
     if (tasks.length === 0) return [];
     this.#coordinator.checkOpen();
     this.#coordinator.gather.flush();
@@ -134,6 +152,11 @@ export class Intake {
   ): Promise<Value> {
     const { events, gather } = this.#coordinator;
     return events.wants('enqueued') ? this.#tellAndAwait(task, take, placed) : gather.run(task, take, placed);
+  }
+
+  #admit(task: NewTask): void {
+    this.#coordinator.checkOpen();
+    this.#due(task);
   }
 
   #due({ runAt }: NewTask): void {

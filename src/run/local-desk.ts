@@ -9,6 +9,7 @@ import type { Coordinator } from './coordinator.js';
 import type { Desk, DeskItem } from './desk.js';
 import type { EventFilter, RuntimeEvent } from './events.js';
 import { checkEventFilter, type PageRequest } from './filters.js';
+import type { EncodedTask } from './front.js';
 import { Intake } from './intake.js';
 import { Pauses } from './pauses.js';
 import type { RunningItem } from './running-item.js';
@@ -45,6 +46,16 @@ export class LocalDesk implements Desk {
 
   enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Ticket[]> {
     return this.#intake.enqueueBatch(batch);
+  }
+
+  /** A task that a client has encoded. @throws (rejects) as `enqueue` */
+  accept(task: EncodedTask): Promise<Ticket> {
+    return this.#intake.accept(task);
+  }
+
+  /** Tasks that a client has encoded, all or none of them. @throws (rejects) as `enqueueBatch` */
+  acceptBatch(tasks: readonly EncodedTask[]): Promise<readonly Ticket[]> {
+    return this.#intake.acceptBatch(tasks);
   }
 
   run<Value>(

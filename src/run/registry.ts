@@ -101,17 +101,23 @@ export class NameEntry {
   }
 }
 
+export type RegistryOptions = Pick<RuntimeOptions, 'queues' | 'hooks' | 'serve'>;
+
 export class Registry {
-  readonly #options: RuntimeOptions;
+  readonly #options: RegistryOptions;
   readonly #queues = new Map<string, QueueRule>();
   readonly #entries = new Map<string, NameEntry>();
   #exact = new Map<string, HandlerInfo>();
   /** Longest first. */
   #patterns: HandlerInfo[] = [];
 
-  constructor(options: RuntimeOptions) {
+  constructor(options: RegistryOptions) {
     this.#options = options;
     for (const name of options.queues.keys()) this.queue(name);
+  }
+
+  get handlers(): readonly HandlerInfo[] {
+    return [...this.#exact.values(), ...this.#patterns];
   }
 
   /** Handlers became known, for example by `register`. */

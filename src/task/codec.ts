@@ -92,6 +92,11 @@ export function decodeValue(bytes: Uint8Array, codecs?: ReadonlyMap<string, Code
   }
 }
 
+/** Whether bytes from elsewhere begin like those that `encodeValue` makes. */
+export function isEncoded(bytes: Uint8Array): boolean {
+  return bytes[0] === PLAIN || bytes[0] === RAW || bytes[0] === NAMED;
+}
+
 function encodeRaw(value: Uint8Array, limits: EncodeLimits, what: string): Uint8Array {
   // A detached buffer looks empty, but this throws for it: what was transferred must not arrive as nothing.
   const bytes = attempt(() => new Uint8Array(value.buffer, value.byteOffset, value.byteLength));

@@ -1,0 +1,156 @@
+/** What the owner does for one client, verb by verb. Arguments are checked by the desk that gets them. */
+
+import type { TaskFilter } from '../broker/inspect.js';
+import { InvalidArgumentError, UnsupportedError } from '../errors.js';
+import type { EventFilter } from '../run/events.js';
+import { checkPage, type PageRequest } from '../run/filters.js';
+import type { EncodedTask } from '../run/front.js';
+import type { LocalDesk } from '../run/local-desk.js';
+import { storeError } from '../task/stored-error.js';
+import type { Connection } from './connection.js';
+import { type SentView, sentEvent, sentView } from './forms.js';
+import { type Call, MAX_TASKS_PER_CALL, type Placed, type Verb, type Verbs } from './protocol.js';
+
+/** `later`: a part was taken, the answer follows the last one. */
+export type Answer = { readonly value: unknown } | 'later';
+
+/** More than fits one commit cannot be accepted as a whole. */
+const MAX_PARTS_TASKS = 20_000;
+
+/** A page of a list is put together from so many tasks at a time, and ends at about so many bytes. */
+const LISTED_AT_ONCE = 50;
+const MAX_LISTED_BYTES = 8 * 1024 * 1024;
+
+type Answers = { readonly [Name in Verb]: (args: Verbs[Name], call: number) => Promise<unknown> };
+
+export class Answering {
+  readonly #desk: LocalDesk;
+  readonly #connection: Connection;
+  /** Parts of batches that have arrived, by call. */
+  readonly #parts = new Map<number, EncodedTask[] | 'refused'>();
+  /** What ends listening, by call. */
+  readonly #listening = new Map<number, () => void>();
+  readonly #answers: Answers;
+
+  constructor(desk: LocalDesk, connection: Connection) {
+    this.#desk = desk;
+    this.#connection = connection;
+    this.#answers = {
+      enqueue: ({ tasks }) => this.#enqueue(tasks),
+      batch: (args, call) => this.#batch(args, call),
+      settled: async ({ id }) => {
+        const { state, result, reason, error } = await desk.settled(id);
+        return { id, state, result, reason, error };
+      },
+      state: ({ id }) => desk.state(id),
+      get: async ({ id }) => {
+        const view = await desk.get(id);
+        return view === undefined ? undefined : sentView(view);
+      },
+      list: ({ filter, page }) => this.#list(filter as TaskFilter, page as PageRequest),
+      counts: () => desk.counts(),
+      cancel: ({ what }) => desk.cancel(what as string),
+      redrive: ({ what }) => desk.redrive(what as string),
+      delete: ({ what }) => desk.delete(what as string),
+      pause: ({ queue, isPaused }) => desk.setPaused(queue, isPaused === true),
+      resize: ({ threads }) => desk.resize(threads),
+      idle: () => desk.whenIdle(),
+      events: ({ filter }, call) => this.#listen(filter as EventFilter, call),
+    };
+  }
+
+  /** @throws (rejects) what the desk throws, or {UnsupportedError} for a verb of another version. */
+  async answer(call: Call): Promise<Answer> {
+    if (!Object.hasOwn(this.#answers, call.verb)) {
+      throw new UnsupportedError(`call "${call.verb}"`, 'the owner is of another version');
+    }
+    const value = await this.#answers[call.verb](call as never, call.call);
+    return value === LATER ? 'later' : { value };
+  }
+
+  /** The client wants nothing more of this call. @returns whether it ends without an answer. */
+  end(call: number): boolean {
+    this.#listening.get(call)?.();
+    return this.#parts.delete(call);
+  }
+
+  close(): void {
+    this.#parts.clear();
+    for (const end of this.#listening.values()) end();
+  }
+
+  /** A page may be short: what it holds has to fit into one message. */
+  async #list(filter: TaskFilter, page: PageRequest): Promise<{ tasks: SentView[]; after?: string }> {
+    const { limit, after: from } = checkPage(page);
+    const tasks: SentView[] = [];
+    let bytes = 0;
+    let after = from;
+    do {
+      const part = { limit: Math.min(limit - tasks.length, LISTED_AT_ONCE) };
+      const found = await this.#desk.list(filter, after === undefined ? part : { ...part, after });
+      for (const view of found.tasks) {
+        bytes += (view.body?.length ?? 0) + (view.result?.length ?? 0);
+        tasks.push(sentView(view));
+      }
+      after = found.after;
+    } while (after !== undefined && tasks.length < limit && bytes < MAX_LISTED_BYTES);
+    return after === undefined ? { tasks } : { tasks, after };
+  }
+
+  async #enqueue(tasks: readonly EncodedTask[]): Promise<Placed[]> {
+    if (!Array.isArray(tasks) || tasks.length > MAX_TASKS_PER_CALL) {
+      throw new InvalidArgumentError('tasks', `an array of at most ${MAX_TASKS_PER_CALL}`);
+    }
+    const placed = await Promise.allSettled(tasks.map((task) => this.#desk.accept(taskOf(task))));
+    return placed.map((each) => {
+      if (each.status === 'rejected') return { error: storeError(each.reason) };
+      const { id, isNew } = each.value;
+      return { id, isNew };
+    });
+  }
+
+  async #batch({ tasks, more }: Verbs['batch'], call: number): Promise<unknown> {
+    const all = this.#parts.get(call) ?? [];
+    // Refused: what else of it was under way is dropped, up to its last part.
+    if (all === 'refused') {
+      if (more !== true) this.#parts.delete(call);
+      return LATER;
+    }
+    if (!Array.isArray(tasks) || all.length + tasks.length > MAX_PARTS_TASKS) {
+      if (more === true) this.#parts.set(call, 'refused');
+      else this.#parts.delete(call);
+      throw new InvalidArgumentError('batch', `an array of at most ${MAX_PARTS_TASKS} tasks`);
+    }
+    for (const task of tasks) all.push(taskOf(task));
+    if (more === true) {
+      this.#parts.set(call, all);
+      return LATER;
+    }
+    this.#parts.delete(call);
+    const tickets = await this.#desk.acceptBatch(all);
+    return tickets.map(({ id, isNew }): Placed => ({ id, isNew }));
+  }
+
+  /** Resolves when listening has ended. */
+  async #listen(filter: EventFilter, call: number): Promise<void> {
+    const events = this.#desk.events(filter);
+    this.#listening.set(call, () => void events.return?.());
+    try {
+      for await (const event of events) {
+        this.#connection.send({ kind: 'event', call, event: sentEvent(event) });
+        await this.#connection.drained();
+      }
+    } finally {
+      this.#listening.delete(call);
+    }
+  }
+}
+
+const LATER = Symbol('later');
+
+/** Only what a task may have; its values are checked by the front. */
+function taskOf(given: unknown): EncodedTask {
+  if (typeof given !== 'object' || given === null) throw new InvalidArgumentError('task', 'an object', given);
+  const { name, body, options } = given as EncodedTask;
+  return options === undefined ? { name, body } : { name, body, options };
+}

@@ -1,0 +1,207 @@
+/**
+ * A desk whose owner may change: asks whoever owns the tasks now, and once more when that one has gone. While
+ * nobody does, callers wait. What can be asked twice is; an enqueue that was sent and not answered is not, as
+ * it may have been accepted: it rejects with {@link DisconnectedError}. Finding the owner is the business of
+ * whoever moves it (`standby.ts`).
+ */
+import type { Settled } from '../broker/broker.js';
+import type { Counts, Page, TaskFilter } from '../broker/inspect.js';
+import { DisconnectedError, StoppedError } from '../errors.js';
+import type { EnqueueOptions, RunOptions } from '../options/types.js';
+import type { Desk, DeskItem, Receipt } from '../run/desk.js';
+import type { EventFilter, RuntimeEvent } from '../run/events.js';
+import { checkEventFilter, type PageRequest } from '../run/filters.js';
+import type { TaskId, TaskState, TaskView } from '../task/task.js';
+import { runThrough } from './run-through.js';
+
+/** Where the owner is reached for a while. */
+interface Stay {
+  readonly desk: Desk;
+  /** It is this process, until its end: nobody follows. */
+  readonly isLast: boolean;
+  /** Resolves when it has gone. */
+  readonly over: Promise<void>;
+}
+
+export class MovingDesk implements Desk {
+  #stay: Stay | undefined;
+  #leave: () => void = () => {};
+  #waiting: { resolve(stay: Stay): void; reject(error: Error): void }[] = [];
+  #ended: Error | undefined;
+
+  /** The owner is reached at `desk` now. */
+  arrive(desk: Desk, isLast = false): void {
+    const over = new Promise<void>((resolve) => {
+      this.#leave = resolve;
+    });
+    this.#stay = { desk, isLast, over };
+    for (const { resolve } of this.#takeWaiting()) resolve(this.#stay);
+  }
+
+  /** The owner has gone, or is about to. */
+  depart(): void {
+    this.#stay = undefined;
+    this.#leave();
+  }
+
+  /** No owner can be reached or made: whoever waits is told why. Later calls wait again. */
+  failed(error: Error): void {
+    for (const { reject } of this.#takeWaiting()) reject(error);
+  }
+
+  /** For good. */
+  end(error: Error): void {
+    this.#ended = error;
+    // The last owner still tells what it knows.
+    if (this.#stay?.isLast !== true) this.depart();
+    this.failed(error);
+  }
+
+  async enqueue(name: string, payload: unknown, options: EnqueueOptions | undefined): Promise<Receipt> {
+    const stay = this.#stay;
+    if (stay?.isLast === true) return stay.desk.enqueue(name, payload, options);
+    return this.#follow(await this.#ask((desk) => desk.enqueue(name, payload, options), 'once'));
+  }
+
+  async enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Receipt[]> {
+    const stay = this.#stay;
+    if (stay?.isLast === true) return stay.desk.enqueueBatch(batch);
+    const receipts = await this.#ask((desk) => desk.enqueueBatch(batch), 'once');
+    return receipts.map((receipt) => this.#follow(receipt));
+  }
+
+  run<Value>(
+    name: string,
+    payload: unknown,
+    options: RunOptions | undefined,
+    take: (settled: Settled) => Value,
+  ): Promise<Value> {
+    const stay = this.#stay;
+    if (stay?.isLast === true) return stay.desk.run(name, payload, options, take);
+    return runThrough(this, name, payload, options, take);
+  }
+
+  settled(id: TaskId): Promise<Settled> {
+    return this.#ask((desk) => desk.settled(id));
+  }
+
+  state(id: TaskId): Promise<TaskState> {
+    return this.#ask((desk) => desk.state(id));
+  }
+
+  get(id: TaskId): Promise<TaskView | undefined> {
+    return this.#ask((desk) => desk.get(id));
+  }
+
+  list(filter: TaskFilter, page: PageRequest): Promise<Page> {
+    return this.#ask((desk) => desk.list(filter, page));
+  }
+
+  counts(): Promise<Counts> {
+    return this.#ask((desk) => desk.counts());
+  }
+
+  cancel(what: TaskId | TaskFilter): Promise<number> {
+    return this.#ask((desk) => desk.cancel(what));
+  }
+
+  redrive(what: TaskId | TaskFilter): Promise<number> {
+    return this.#ask((desk) => desk.redrive(what), 'once');
+  }
+
+  delete(what: TaskId | TaskFilter): Promise<number> {
+    return this.#ask((desk) => desk.delete(what), 'once');
+  }
+
+  setPaused(queue: string, isPaused: boolean): Promise<void> {
+    return this.#ask((desk) => desk.setPaused(queue, isPaused));
+  }
+
+  resize(threads: number): Promise<void> {
+    return this.#ask((desk) => desk.resize(threads));
+  }
+
+  /** An owner that stops lets its waiters go: they ask the next one. */
+  async whenIdle(): Promise<void> {
+    for (let isIdle = false; !isIdle; ) {
+      isIdle = await this.#ask(async (desk) => {
+        await desk.whenIdle();
+        return this.#stay?.desk === desk;
+      });
+    }
+  }
+
+  /** Goes on with the next owner; what happens between two of them is not seen. */
+  events(filter: EventFilter): AsyncIterableIterator<RuntimeEvent> {
+    const checked = checkEventFilter(filter);
+    let isOver = false;
+    let current = this.#stay?.desk.events(checked);
+    const next = async (): Promise<IteratorResult<RuntimeEvent>> => {
+      while (!isOver) {
+        current ??= await this.#eventsOfNext(checked);
+        if (current === undefined) break;
+        const step = await current.next().catch(() => undefined);
+        if (step?.done === false) return step;
+        current = undefined;
+      }
+      return { done: true, value: undefined };
+    };
+    return {
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+      next,
+      return: async () => {
+        isOver = true;
+        await current?.return?.();
+        return { done: true, value: undefined };
+      },
+    };
+  }
+
+  async #eventsOfNext(filter: EventFilter): Promise<AsyncIterableIterator<RuntimeEvent> | undefined> {
+    const before = this.#stay;
+    if (before !== undefined && !before.isLast) await before.over;
+    if (before?.isLast === true || this.#ended !== undefined) return undefined;
+    const stay = await this.#here().catch(() => undefined);
+    return stay?.desk.events(filter);
+  }
+
+  /** @param times  `once`: not again after it was sent. */
+  async #ask<Value>(
+    question: (desk: Desk) => Promise<Value>,
+    times: 'once' | 'again' = 'again',
+  ): Promise<Value> {
+    for (;;) {
+      const stay = await this.#here();
+      try {
+        return await question(stay.desk);
+      } catch (error) {
+        if (stay.isLast || !mayAskAgain(error, times)) throw error;
+      }
+      await stay.over;
+    }
+  }
+
+  #here(): Promise<Stay> {
+    if (this.#stay !== undefined) return Promise.resolve(this.#stay);
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  /** A receipt that outlives the owner that gave it. */
+  #follow({ id, isNew }: Receipt): Receipt {
+    return { id, isNew, settled: () => this.settled(id) };
+  }
+
+  #takeWaiting(): { resolve(stay: Stay): void; reject(error: Error): void }[] {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    return waiting;
+  }
+}
+
+/** An owner that is stopping has done nothing of what it refused. */
+function mayAskAgain(error: unknown, times: 'once' | 'again'): boolean {
+  return error instanceof StoppedError || (times === 'again' && error instanceof DisconnectedError);
+}

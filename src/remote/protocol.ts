@@ -1,0 +1,88 @@
+/**
+ * What clients and the owner of a folder say to each other over its socket, one frame a message:
+ *
+ *     client ──▶ owner   hello, then calls, each with a number of its own; yield alone, without hello
+ *     client ◀── owner   welcome, then one answer for each call, in any order; events between them
+ *
+ * A starter that waits for the folder connects as well and says nothing. Acceptances are told after the
+ * flush. Both sides may be of different versions: an unknown call is refused, an unknown member is passed
+ * over, and another number in hello is another protocol.
+ */
+import type { OwnerRole } from '../owner/epoch-files.js';
+import type { EncodedTask } from '../run/front.js';
+import type { StoredError } from '../task/stored-error.js';
+import type { TaskOptions } from '../task/task-options.js';
+
+export const PROTOCOL = 1;
+
+/** Calls of one client under way at the owner, those that wait for a result included. */
+export const MAX_CALLS = 200_000;
+/** Tasks of one `enqueue`; a client gathers more than that into several. */
+export const MAX_TASKS_PER_CALL = 1_000;
+/** A client ends an `enqueue` or a part of a batch at about this size. */
+export const PART_BYTES = 256 * 1024;
+/** What a frame may hold beside the largest payload. */
+export const FRAME_ROOM_BYTES = 1024 * 1024;
+/** Output that waits for a slow reader; beyond it nothing more is read from that connection. */
+export const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
+
+/** What can be asked, and the arguments; each is answered by `done` or `failed`. */
+export interface Verbs {
+  /** Independent tasks. Answer: {@link Placed} for each, or the error of those that were refused. */
+  readonly enqueue: { readonly tasks: readonly EncodedTask[] };
+  /** Tasks accepted together. With `more`, a part: further ones follow under the same number. */
+  readonly batch: { readonly tasks: readonly EncodedTask[]; readonly more?: boolean };
+  readonly settled: { readonly id: string };
+  readonly state: { readonly id: string };
+  readonly get: { readonly id: string };
+  readonly list: { readonly filter: unknown; readonly page: unknown };
+  readonly counts: object;
+  readonly cancel: { readonly what: unknown };
+  readonly redrive: { readonly what: unknown };
+  readonly delete: { readonly what: unknown };
+  readonly pause: { readonly queue: string; readonly isPaused: boolean };
+  readonly resize: { readonly threads: number };
+  readonly idle: object;
+  /** Answered when listening has ended; until then come `event` messages. */
+  readonly events: { readonly filter: unknown };
+}
+export type Verb = keyof Verbs;
+
+export type Call<Of extends Verb = Verb> = {
+  readonly [Name in Of]: { readonly kind: 'call'; readonly call: number; readonly verb: Name } & Verbs[Name];
+}[Of];
+
+export type Request =
+  | { readonly kind: 'hello'; readonly protocol: number }
+  /** To a caretaker, from a runtime that wants the folder. */
+  | { readonly kind: 'yield' }
+  | Call
+  /** Nothing more is wanted of this call: events end, a batch whose parts were not all sent is dropped. */
+  | { readonly kind: 'end'; readonly call: number };
+
+export type Reply =
+  | Welcome
+  | { readonly kind: 'done'; readonly call: number; readonly value?: unknown }
+  | { readonly kind: 'failed'; readonly call: number; readonly error: StoredError }
+  | { readonly kind: 'event'; readonly call: number; readonly event: unknown };
+
+export interface Welcome {
+  readonly kind: 'welcome';
+  readonly protocol: number;
+  readonly role: OwnerRole;
+  /** Names and options of the handlers, as far as they are known. */
+  readonly handlers: readonly KnownHandler[];
+  /** Codecs that the owner's queues name. */
+  readonly codecs: Readonly<Record<string, string>>;
+  readonly maxPayloadBytes: number;
+  readonly maxBufferBytes: number;
+}
+
+export interface KnownHandler {
+  readonly name: string;
+  readonly pattern: boolean;
+  readonly options: TaskOptions;
+}
+
+/** How one task of an `enqueue` went. */
+export type Placed = { readonly id: string; readonly isNew: boolean } | { readonly error: StoredError };

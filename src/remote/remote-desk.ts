@@ -1,0 +1,259 @@
+/**
+ * The desk of another process that owns the tasks, over one connection and for as long as that lasts. Checks
+ * and encodes here what is put in, so that a bad argument is refused without a word to the owner. Enqueues of
+ * one turn travel together, calls are answered in any order.
+ */
+import type { Settled } from '../broker/broker.js';
+import type { Counts, Page, TaskFilter } from '../broker/inspect.js';
+import { DisconnectedError, QueueFullError, StoppedError } from '../errors.js';
+import type { EnqueueOptions, RunOptions } from '../options/types.js';
+import type { Desk, DeskItem, Receipt } from '../run/desk.js';
+import type { EventFilter, RuntimeEvent } from '../run/events.js';
+import {
+  checkBatch,
+  checkEventFilter,
+  checkFilter,
+  checkItem,
+  checkPage,
+  type PageRequest,
+} from '../run/filters.js';
+import { type EncodedTask, Front } from '../run/front.js';
+import { Registry } from '../run/registry.js';
+import type { Codec } from '../task/codec.js';
+import type { TaskId, TaskState } from '../task/task.js';
+import { Calls } from './calls.js';
+import type { Connection } from './connection.js';
+import { receivedError, receivedEvent, receivedView, type SentView } from './forms.js';
+import { MAX_TASKS_PER_CALL, PART_BYTES, type Placed, type Welcome } from './protocol.js';
+import { runThrough } from './run-through.js';
+
+/** Tasks that wait for their acceptance, and their bytes; as a runtime's own bounds are by default. */
+const MAX_UNACCEPTED = 100_000;
+const MAX_UNACCEPTED_BYTES = 64 * 1024 * 1024;
+
+/** An enqueue on its way, and who is told of it. */
+interface Waiting {
+  readonly task: EncodedTask;
+  placed(receipt: Receipt): void;
+  failed(error: unknown): void;
+}
+
+export interface RemoteDeskSetup {
+  readonly connection: Connection;
+  readonly welcome: Welcome;
+  readonly codecs: ReadonlyMap<string, Codec>;
+  readonly now: () => number;
+}
+
+export class RemoteDesk implements Desk {
+  readonly #calls: Calls;
+  readonly #front: Front;
+  #waiting: Waiting[] = [];
+  #waitingBytes = 0;
+  #unaccepted = 0;
+  #unacceptedBytes = 0;
+
+  constructor({ connection, welcome, codecs, now }: RemoteDeskSetup) {
+    const { handlers, codecs: byQueue, maxPayloadBytes, maxBufferBytes } = welcome;
+    this.#calls = new Calls(connection);
+    const queues = new Map(Object.entries(byQueue).map(([queue, codec]) => [queue, { codec, perThread: 1 }]));
+    const registry = new Registry({ queues, hooks: new Map() });
+    registry.setHandlers(handlers);
+    this.#front = new Front({
+      ...{ registry, codecs, now, keepsTransfers: false, runsNothing: true },
+      limits: { maxBytes: maxPayloadBytes, maxBufferBytes },
+    });
+  }
+
+  /** What the owner says; of `connection`. */
+  message(message: unknown): void {
+    this.#calls.message(message);
+  }
+
+  /** The connection has ended: whoever waits is told. */
+  closed(): void {
+    this.#calls.close(new DisconnectedError());
+  }
+
+  enqueue(name: string, payload: unknown, options: EnqueueOptions | undefined): Promise<Receipt> {
+    return new Promise((placed, failed) => {
+      this.#checkRoom();
+      this.#add({ task: this.#front.encode(name, payload, options), placed, failed });
+    });
+  }
+
+  async enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Receipt[]> {
+    checkBatch(batch);
+    batch.forEach(checkItem);
+    if (batch.length === 0) return [];
+    this.#flush();
+    const call = this.#calls.begin();
+    try {
+      let part: EncodedTask[] = [];
+      let bytes = 0;
+      for (const { name, payload, options } of batch) {
+        if (call.isOver) break;
+        if (part.length === MAX_TASKS_PER_CALL || bytes > PART_BYTES) {
+          call.send('batch', { tasks: part, more: true });
+          await call.drained();
+          part = [];
+          bytes = 0;
+        }
+        const task = this.#front.encode(name, payload, options);
+        part.push(task);
+        bytes += task.body.length;
+      }
+      if (call.isOver) call.drop();
+      else call.send('batch', { tasks: part });
+    } catch (error) {
+      call.drop();
+      throw error;
+    }
+    const placed = (await call.answer) as readonly { readonly id: string; readonly isNew: boolean }[];
+    return placed.map(({ id, isNew }) => this.#receipt(id, isNew));
+  }
+
+  run<Value>(
+    name: string,
+    payload: unknown,
+    options: RunOptions | undefined,
+    take: (settled: Settled) => Value,
+  ): Promise<Value> {
+    return runThrough(this, name, payload, options, take);
+  }
+
+  settled(id: TaskId): Promise<Settled> {
+    return this.#ask('settled', { id }) as Promise<Settled>;
+  }
+
+  state(id: TaskId): Promise<TaskState> {
+    return this.#ask('state', { id }) as Promise<TaskState>;
+  }
+
+  async get(id: TaskId) {
+    const view = (await this.#ask('get', { id })) as SentView | undefined;
+    return view === undefined ? undefined : receivedView(view);
+  }
+
+  async list(filter: TaskFilter, page: PageRequest): Promise<Page> {
+    const args = { filter: checkFilter(filter), page: checkPage(page) };
+    const found = (await this.#ask('list', args)) as {
+      readonly tasks: readonly SentView[];
+      readonly after?: string;
+    };
+    const tasks = found.tasks.map((view) => receivedView(view));
+    return found.after === undefined ? { tasks } : { tasks, after: found.after };
+  }
+
+  counts(): Promise<Counts> {
+    return this.#ask('counts', {}) as Promise<Counts>;
+  }
+
+  cancel(what: TaskId | TaskFilter): Promise<number> {
+    return this.#ask('cancel', { what: whatOf(what) }) as Promise<number>;
+  }
+
+  redrive(what: TaskId | TaskFilter): Promise<number> {
+    return this.#ask('redrive', { what: whatOf(what) }) as Promise<number>;
+  }
+
+  delete(what: TaskId | TaskFilter): Promise<number> {
+    return this.#ask('delete', { what: whatOf(what) }) as Promise<number>;
+  }
+
+  async setPaused(queue: string, isPaused: boolean): Promise<void> {
+    await this.#ask('pause', { queue, isPaused });
+  }
+
+  async resize(threads: number): Promise<void> {
+    await this.#ask('resize', { threads });
+  }
+
+  async whenIdle(): Promise<void> {
+    await this.#ask('idle', {});
+  }
+
+  events(filter: EventFilter): AsyncIterableIterator<RuntimeEvent> {
+    const checked = checkEventFilter(filter);
+    const call = this.#calls.begin();
+    call.send('events', { filter: checked });
+    const events = call.events();
+    return {
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+      next: async () => {
+        const { done, value } = await events.next();
+        return done === true ? { done, value: undefined } : { done: false, value: receivedEvent(value) };
+      },
+      return: async () => {
+        call.drop();
+        return { done: true, value: undefined };
+      },
+    };
+  }
+
+  /** After what was enqueued before in the same turn. */
+  async #ask(...[verb, args]: Parameters<ReturnType<Calls['begin']>['send']>): Promise<unknown> {
+    this.#flush();
+    const call = this.#calls.begin();
+    call.send(verb, args);
+    return call.answer;
+  }
+
+  #checkRoom(): void {
+    if (this.#calls.isClosed) throw new StoppedError('The owner of the tasks');
+    if (this.#unaccepted >= MAX_UNACCEPTED) {
+      throw new QueueFullError('Tasks that wait for their acceptance', this.#unaccepted, MAX_UNACCEPTED);
+    }
+    if (this.#unacceptedBytes >= MAX_UNACCEPTED_BYTES) {
+      const bytes = this.#unacceptedBytes;
+      throw new QueueFullError('Bytes that wait for their acceptance', bytes, MAX_UNACCEPTED_BYTES);
+    }
+  }
+
+  #add(waiting: Waiting): void {
+    const { length } = waiting.task.body;
+    this.#unaccepted++;
+    this.#unacceptedBytes += length;
+    this.#waitingBytes += length;
+    if (this.#waiting.push(waiting) === 1) queueMicrotask(() => this.#flush());
+    else if (this.#waiting.length === MAX_TASKS_PER_CALL || this.#waitingBytes > PART_BYTES) this.#flush();
+  }
+
+  #flush(): void {
+    const sent = this.#waiting;
+    if (sent.length === 0) return;
+    const bytes = this.#waitingBytes;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    const call = this.#calls.begin();
+    call.send('enqueue', { tasks: sent.map(({ task }) => task) });
+    call.answer
+      .then(
+        (placed) => this.#placed(sent, placed as readonly Placed[]),
+        (error) => sent.forEach((waiting) => void waiting.failed(error)),
+      )
+      .finally(() => {
+        this.#unaccepted -= sent.length;
+        this.#unacceptedBytes -= bytes;
+      });
+  }
+
+  #placed(sent: readonly Waiting[], placed: readonly Placed[]): void {
+    for (const [at, waiting] of sent.entries()) {
+      const each = placed[at]!;
+      if ('error' in each) waiting.failed(receivedError(each.error));
+      else waiting.placed(this.#receipt(each.id, each.isNew));
+    }
+  }
+
+  #receipt(id: TaskId, isNew: boolean): Receipt {
+    return { id, isNew, settled: () => this.settled(id) };
+  }
+}
+
+/** @throws {UnknownOptionError} {@link InvalidArgumentError} {@link InvalidNameError} */
+function whatOf(what: TaskId | TaskFilter): TaskId | TaskFilter {
+  return typeof what === 'string' ? what : checkFilter(what);
+}

@@ -1,0 +1,145 @@
+/**
+ * The owner's side of its socket: greets clients, has their calls answered, and is told when a runtime wants
+ * the folder. What one client sends can hurt its own connection only: frames are bounded, every member is
+ * checked where it is used, calls under way are counted, and who does not read is not read from.
+ */
+import type net from 'node:net';
+import { ProtocolError, QueueFullError } from '../errors.js';
+import type { OwnerRole } from '../owner/epoch-files.js';
+import type { Coordinator } from '../run/coordinator.js';
+import type { LocalDesk } from '../run/local-desk.js';
+import { storeError } from '../task/stored-error.js';
+import { Answering } from './answering.js';
+import { Connection, type ConnectionListener } from './connection.js';
+import {
+  type Call,
+  FRAME_ROOM_BYTES,
+  MAX_CALLS,
+  MAX_UNSENT_BYTES,
+  PROTOCOL,
+  type Reply,
+  type Request,
+  type Welcome,
+} from './protocol.js';
+
+export interface ServerParts {
+  readonly desk: LocalDesk;
+  readonly coordinator: Coordinator;
+  readonly role: OwnerRole;
+  /** Codecs that the owner's queues name, by queue. */
+  readonly codecs: Readonly<Record<string, string>>;
+  readonly maxPayloadBytes: number;
+  readonly maxBufferBytes: number;
+  /** A runtime wants the folder; asked of caretakers, who are to give it up. */
+  readonly yieldAsked: () => void;
+}
+
+export class Server {
+  readonly #parts: ServerParts;
+
+  constructor(parts: ServerParts) {
+    this.#parts = parts;
+  }
+
+  /** For `Ownership.onConnection`. */
+  accept(socket: net.Socket): void {
+    new Visit(socket, this.#parts);
+  }
+}
+
+/** One client from its first byte to its end. */
+class Visit implements ConnectionListener {
+  readonly #parts: ServerParts;
+  readonly #connection: Connection;
+  readonly #answering: Answering;
+  /** Calls under way; of a batch in parts, from its first part on. */
+  readonly #calls = new Set<number>();
+  #isGreeted = false;
+
+  constructor(socket: net.Socket, parts: ServerParts) {
+    const { maxPayloadBytes, maxBufferBytes } = parts;
+    this.#parts = parts;
+    this.#connection = new Connection(socket, this, {
+      maxFrameBytes: maxPayloadBytes + maxBufferBytes + FRAME_ROOM_BYTES,
+      maxUnsentBytes: MAX_UNSENT_BYTES,
+    });
+    this.#answering = new Answering(parts.desk, this.#connection);
+  }
+
+  message(message: unknown): void {
+    const request = requestOf(message);
+    if (request.kind === 'yield') this.#parts.yieldAsked();
+    else if (request.kind === 'hello') this.#greet(request.protocol);
+    else if (!this.#isGreeted) throw new ProtocolError('a call before its hello');
+    else if (request.kind === 'call') this.#take(request);
+    else if (this.#answering.end(request.call)) this.#calls.delete(request.call);
+  }
+
+  closed(): void {
+    this.#answering.close();
+  }
+
+  #greet(protocol: unknown): void {
+    if (protocol !== PROTOCOL) {
+      const error = new ProtocolError(`protocol ${protocol}; this owner speaks ${PROTOCOL}`);
+      this.#send({ kind: 'failed', call: 0, error: storeError(error) });
+      this.#connection.end();
+      return;
+    }
+    const { coordinator, role, codecs, maxPayloadBytes, maxBufferBytes } = this.#parts;
+    this.#isGreeted = true;
+    const handlers = coordinator.registry.handlers.map(({ name, pattern, options }) => ({
+      ...{ name, pattern, options },
+    }));
+    const welcome: Welcome = {
+      ...{ kind: 'welcome', protocol: PROTOCOL, role, handlers, codecs, maxPayloadBytes, maxBufferBytes },
+    };
+    this.#send(welcome);
+  }
+
+  #take(call: Call): void {
+    const { call: number } = call;
+    if (this.#calls.size >= MAX_CALLS && !this.#calls.has(number)) {
+      const error = new QueueFullError('Calls of this client under way', this.#calls.size, MAX_CALLS);
+      this.#send({ kind: 'failed', call: number, error: storeError(error) });
+      return;
+    }
+    this.#calls.add(number);
+    void this.#answer(call);
+  }
+
+  async #answer(call: Call): Promise<void> {
+    const { call: number } = call;
+    let reply: Reply | undefined;
+    try {
+      const answer = await this.#answering.answer(call);
+      if (answer === 'later') return;
+      reply = { kind: 'done', call: number, ...(answer.value === undefined ? {} : { value: answer.value }) };
+    } catch (error) {
+      reply = { kind: 'failed', call: number, error: storeError(error) };
+    }
+    this.#calls.delete(number);
+    this.#send(reply);
+  }
+
+  #send(reply: Reply): void {
+    try {
+      this.#connection.send(reply);
+    } catch (error) {
+      // A stored value that cannot travel. The call must not wait for ever.
+      const { call } = reply as { readonly call: number };
+      this.#connection.send({ kind: 'failed', call, error: storeError(error) });
+    }
+  }
+}
+
+/** @throws {ProtocolError} */
+function requestOf(message: unknown): Request {
+  const request = message as Partial<Request & { readonly call: unknown }> | undefined | null;
+  if (typeof request !== 'object' || request === null) throw new ProtocolError('a message that is no object');
+  const { kind } = request;
+  if (kind === 'hello' || kind === 'yield') return request as Request;
+  if (kind !== 'call' && kind !== 'end') throw new ProtocolError('a message of an unknown kind');
+  if (!Number.isSafeInteger(request.call)) throw new ProtocolError('a call without a number');
+  return request as Request;
+}
