@@ -1,11 +1,13 @@
 /** The public exports of `millrace`, and nothing else. */
 export type { AnyModule, BatchItem, NameOf, TaskPage } from './access.js';
 export type { Counts, QueueCounts, TaskFilter } from './broker/inspect.js';
+export { type Client, openClient } from './client.js';
 export { type Clock, type EpochMs, ManualClock, systemClock } from './clock.js';
 export * from './errors.js';
 export { Handle } from './handle.js';
 export type { Logger } from './logger.js';
 export type {
+  ClientOptions,
   EnqueueOptions,
   OpenOptions,
   QueueOptions,

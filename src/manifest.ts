@@ -1,23 +1,44 @@
 /**
- * The handlers that were known last, stored so that a runtime can open before its threads have told again.
+ * What the last runtime knew of its tasks, stored with them: a runtime can open before its threads have told
+ * again, and a caretaker accepts tasks by the rules that a runtime would apply.
  */
 import type { KeyValue } from './broker/key-value.js';
+import type { CheckedQueueOptions, RuntimeOptions } from './options/types.js';
 import type { HandlerInfo } from './pool/pool.js';
 import { decodeValue, encodeValue } from './task/codec.js';
 
-const KEY = 'manifest';
+const LIMITS = ['maxPayloadBytes', 'maxBufferBytes', 'maxResultBytes', 'maxBytes', 'minFreeBytes'] as const;
 
-export async function storeManifest(keyValue: KeyValue, handlers: readonly HandlerInfo[]): Promise<void> {
-  const bytes = encodeValue(handlers.map(({ name, pattern, options }) => ({ name, pattern, options })));
-  const stored = await keyValue.get(KEY);
-  if (stored !== undefined && Buffer.compare(stored.value, bytes) === 0) return;
-  await keyValue.put(
-    KEY,
-    encodeValue(handlers.map(({ name, pattern, options }) => ({ name, pattern, options }))).slice(),
-  );
+export interface Manifest {
+  readonly handlers: readonly HandlerInfo[];
+  readonly queues: ReadonlyMap<string, CheckedQueueOptions>;
+  readonly limits: Partial<Pick<RuntimeOptions, (typeof LIMITS)[number]>>;
 }
 
-export async function loadManifest(keyValue: KeyValue): Promise<readonly HandlerInfo[]> {
+const KEY = 'manifest';
+const NOTHING: Manifest = { handlers: [], queues: new Map(), limits: {} };
+
+/** Resolves when it is flushed; does nothing when it is stored already. */
+export async function storeManifest(
+  keyValue: KeyValue,
+  handlers: readonly HandlerInfo[],
+  { queues, ...options }: RuntimeOptions,
+): Promise<void> {
+  const manifest: Manifest = {
+    handlers: handlers.map(({ name, pattern, options }) => ({ name, pattern, options })),
+    queues,
+    limits: Object.fromEntries(LIMITS.map((name) => [name, options[name]])),
+  };
+  const bytes = encodeValue(manifest).slice();
   const stored = await keyValue.get(KEY);
-  return stored === undefined ? [] : (decodeValue(stored.value) as readonly HandlerInfo[]);
+  if (stored !== undefined && Buffer.compare(stored.value, bytes) === 0) return;
+  await keyValue.put(KEY, bytes);
+}
+
+export async function loadManifest(keyValue: KeyValue): Promise<Manifest> {
+  const stored = await keyValue.get(KEY);
+  if (stored === undefined) return NOTHING;
+  const manifest = decodeValue(stored.value) as Manifest | readonly HandlerInfo[];
+  // Up to 0.1 it was the handlers alone.
+  return Array.isArray(manifest) ? { ...NOTHING, handlers: manifest } : (manifest as Manifest);
 }

@@ -8,6 +8,7 @@
 import { InvalidArgumentError } from './errors.js';
 import type { Field, Fields } from './options/rule.js';
 import {
+  CLIENT_FIELDS,
   HOOK_FIELDS,
   RESULT_FIELDS,
   RUN_FIELDS,
@@ -17,6 +18,7 @@ import {
 import { checkObject } from './options/shape.js';
 import { ENQUEUE_FIELDS, QUEUE_FIELDS, TASK_FIELDS } from './options/task-table.js';
 import type {
+  CheckedClientOptions,
   CheckedEnqueueOptions,
   CheckedResultOptions,
   CheckedRunOptions,
@@ -30,7 +32,16 @@ export { DEFAULT_RULES, levelOf, resolveOptions } from './options/resolve.js';
 export { checkName } from './options/rule.js';
 export type * from './options/types.js';
 
-export type OptionGroup = 'runtime' | 'queue' | 'hook' | 'task' | 'enqueue' | 'run' | 'result' | 'stop';
+export type OptionGroup =
+  | 'runtime'
+  | 'client'
+  | 'queue'
+  | 'hook'
+  | 'task'
+  | 'enqueue'
+  | 'run'
+  | 'result'
+  | 'stop';
 
 /** One option, as the README shows it. */
 export interface OptionRow {
@@ -55,6 +66,7 @@ export interface OptionRow {
  */
 export const OPTION_TABLE: Readonly<Record<OptionGroup, readonly OptionRow[]>> = Object.freeze({
   runtime: rowsOf(RUNTIME_FIELDS),
+  client: rowsOf(CLIENT_FIELDS),
   queue: rowsOf(QUEUE_FIELDS),
   hook: rowsOf(HOOK_FIELDS),
   task: rowsOf(TASK_FIELDS),
@@ -137,6 +149,15 @@ export function validateRuntimeOptions(options: unknown, host: HostDefaults): Ru
     logger: checked.logger ?? host.logger,
     clock: checked.clock ?? host.clock,
   });
+}
+
+/** Checks the options of `openClient` and completes them. @throws as {@link validateTaskOptions} */
+export function validateClientOptions(
+  options: unknown,
+  host: Omit<HostDefaults, 'threads'>,
+): CheckedClientOptions {
+  const checked = checkObject(CLIENT_FIELDS, options, 'options', CLIENT_FIELDS);
+  return Object.freeze({ ...host, ...checked }) as unknown as CheckedClientOptions;
 }
 
 /** Absent options are none; `null` is not absent. */

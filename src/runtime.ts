@@ -1,20 +1,20 @@
 /** `openRuntime`: opens the backend and the threads side by side, wires them, and offers what users call. */
 import { Access, type AnyModule } from './access.js';
-import { openBackend, parseBackend } from './broker/open.js';
+import { parseBackend } from './broker/open.js';
 import { systemClock } from './clock.js';
-import { InvalidArgumentError, StoppedError } from './errors.js';
+import { InvalidArgumentError } from './errors.js';
+import { join } from './joining.js';
 import { defaultLogger } from './logger.js';
-import { loadManifest, storeManifest } from './manifest.js';
-import type { OpenOptions, StopOptions } from './options/types.js';
+import type { OpenOptions, RuntimeOptions, StopOptions } from './options/types.js';
 import { validateRuntimeOptions, validateStopOptions } from './options.js';
+import { type OwningSetup, own, Threads } from './owning.js';
 import { modulesOf, openPool } from './pool/open.js';
-import { Coordinator } from './run/coordinator.js';
 import { KeepAlive } from './run/keep-alive.js';
-import { type DeskParts, LocalDesk } from './run/local-desk.js';
 import type { RunningItem } from './run/running-item.js';
 import { StopSignals } from './run/stop-signals.js';
-import { Stopping, type StopReport } from './run/stopping.js';
-import { type Codec, jsonCodec } from './task/codec.js';
+import type { StopReport } from './run/stopping.js';
+import type { Standing } from './standing.js';
+import { type Codec, codecsByName } from './task/codec.js';
 import { defaultThreads } from './threads.js';
 
 /**
@@ -34,29 +34,37 @@ export async function openRuntime<Module = AnyModule>(options: OpenOptions): Pro
   const location = parseBackend(checked.backend);
   const modules = modulesOf(checked.tasks);
   checked.signal?.throwIfAborted();
-  const codecs = new Map([jsonCodec, ...checked.codecs].map((codec) => [codec.name, codec]));
+  const codecs = codecsByName(checked.codecs);
   const pool = await openPool<RunningItem>(location.execution, modules, checked);
-  const backend = await openBackend(location, {
-    ifLocked: checked.ifLocked,
-    limits: checked,
-    space: checked,
-    clock: checked.clock,
-    logger: checked.logger,
-    ...(checked.signal === undefined ? {} : { signal: checked.signal }),
-  });
-  const runsNothing = location.execution === 'none';
-  const coordinator = new Coordinator({ backend, pool, options: checked, codecs, runsNothing });
-  const parts = { backend, pool, coordinator, options: checked };
-  const runtime = new Runtime<Module>({ ...parts, desk: new LocalDesk(parts), codecs });
+  const setup = { location, options: checked, codecs, threads: new Threads(pool) };
+  const keepAlive = new KeepAlive();
+  let standing: Standing | undefined;
   try {
-    await runtime.boot();
+    standing = await stand(setup);
+    // It may have been aborted while the threads booted.
+    checked.signal?.throwIfAborted();
+    const runtime = new Runtime<Module>({ standing, options: checked, codecs, keepAlive });
+    runtime.begin();
+    return runtime;
   } catch (error) {
-    runtime.unref();
+    keepAlive.end();
     await pool.stop(0).catch(() => {});
-    await backend.close();
+    await standing?.stop({ graceMs: 0, killMs: 0 });
     throw explained(error);
   }
-  return runtime;
+}
+
+async function stand(setup: OwningSetup): Promise<Standing> {
+  const { location, options, threads } = setup;
+  const { ifLocked, waitForTasks, signal } = options;
+  if (ifLocked === 'fail' || location.scheme === 'memory') return own(setup, { signal });
+  if (ifLocked === 'join') return join(setup);
+  // The next owner works at once when the threads have booted before its turn comes.
+  const failure = new AbortController();
+  const booted = threads.boot();
+  if (waitForTasks) booted.catch((error) => failure.abort(error));
+  const ends = signal === undefined ? failure.signal : AbortSignal.any([signal, failure.signal]);
+  return own(setup, { signal: ends });
 }
 
 /** Node refuses some flags, and says so when the first thread is made. */
@@ -67,55 +75,39 @@ function explained(error: unknown): unknown {
   });
 }
 
-const NOT_LOADED = 'the tasks module could not be loaded';
-
 /** What a runtime is made of. */
-export interface RuntimeParts extends DeskParts {
-  readonly desk: LocalDesk;
+export interface RuntimeParts {
+  readonly standing: Standing;
+  readonly options: RuntimeOptions;
   readonly codecs: ReadonlyMap<string, Codec>;
+  readonly keepAlive: KeepAlive;
 }
 
 export class Runtime<Module = AnyModule> extends Access<Module> {
-  readonly #parts: RuntimeParts;
-  readonly #keepAlive = new KeepAlive();
-  readonly #stopping: Stopping;
+  readonly #standing: Standing;
+  readonly #options: RuntimeOptions;
+  readonly #keepAlive: KeepAlive;
   readonly #signals: StopSignals;
   #stopped: Promise<StopReport> | undefined;
 
   /** Use {@link openRuntime}. */
-  constructor(parts: RuntimeParts) {
-    super(parts.desk, parts.codecs);
-    this.#parts = parts;
-    this.#stopping = new Stopping(parts);
-    this.#signals = new StopSignals(parts.options);
+  constructor({ standing, options, codecs, keepAlive }: RuntimeParts) {
+    super(standing.desk, codecs);
+    this.#standing = standing;
+    this.#options = options;
+    this.#keepAlive = keepAlive;
+    this.#signals = new StopSignals(options);
   }
 
-  /** For `openRuntime`: reads what is stored, boots the threads. */
-  async boot(): Promise<void> {
-    const { backend, pool, coordinator, options, desk } = this.#parts;
-    await desk.load();
-    const booted = pool.start(coordinator.executor).then(async () => {
-      coordinator.handlersChanged();
-      if (pool.handlers.length > 0) await storeManifest(backend.keyValue, pool.handlers);
-    });
-    if (options.waitForTasks) await booted;
-    else {
-      booted.catch((error) => {
-        if (!(error instanceof StoppedError)) options.logger.error({ error: String(error) }, NOT_LOADED);
-      });
-      const known = await loadManifest(backend.keyValue);
-      // The threads may have told meanwhile.
-      if (pool.handlers.length === 0) coordinator.registry.setHandlers(known);
-    }
-    // It may have been aborted while the threads booted.
-    options.signal?.throwIfAborted();
-    this.#signals.listen({ stop: () => this.stop(), hurry: () => this.#stopping.hurry() });
-    if (options.autostart) this.start();
+  /** For `openRuntime`: listens to what stops it, and starts if it is to start by itself. */
+  begin(): void {
+    this.#signals.listen({ stop: () => this.stop(), hurry: () => this.#standing.hurry() });
+    if (this.#options.autostart) this.start();
   }
 
   /** Tasks may start from now on. Needed only with `autostart: false`; idempotent. */
   start(): void {
-    this.#parts.coordinator.start();
+    this.#standing.start();
   }
 
   /**
@@ -123,11 +115,7 @@ export class Runtime<Module = AnyModule> extends Access<Module> {
    * @throws (rejects) {@link TasksModuleError}
    */
   async register<More>(url: string | URL): Promise<Runtime<Module & More>> {
-    const { pool, coordinator, backend } = this.#parts;
-    coordinator.checkOpen();
-    await pool.register(modulesOf([url])[0]!);
-    coordinator.handlersChanged();
-    await storeManifest(backend.keyValue, pool.handlers);
+    await this.#standing.register(modulesOf([url])[0]!);
     return this as unknown as Runtime<Module & More>;
   }
 
@@ -142,7 +130,8 @@ export class Runtime<Module = AnyModule> extends Access<Module> {
    * `killMs`. Unfinished ones go back uncharged. Bounded in time; a second call returns the same promise.
    */
   stop(options?: StopOptions): Promise<StopReport> {
-    this.#stopped ??= this.#stopping.stop(validateStopOptions(options, 'options')).finally(() => {
+    const checked = validateStopOptions(options, 'options');
+    this.#stopped ??= this.#standing.stop(checked).finally(() => {
       this.#signals.forget();
       this.#keepAlive.end();
     });

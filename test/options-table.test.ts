@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import {
   OPTION_TABLE,
   type OptionGroup,
+  validateClientOptions,
   validateEnqueueOptions,
   validateResultOptions,
   validateRunOptions,
@@ -90,6 +91,19 @@ const codec = { name: 'zip', encode: noop, decode: noop };
 const detached = new ArrayBuffer(8);
 structuredClone(detached, { transfer: [detached] });
 
+const CODECS: Case = {
+  takes: [[], [codec]],
+  refuses: [codec, [{}], [{ ...codec, name: '' }], [codec, codec], [null]],
+};
+const LOGGER: Case = {
+  takes: [methods('debug', 'info', 'warn', 'error'), console],
+  refuses: [{}, null, noop, methods('info')],
+};
+const CLOCK: Case = {
+  takes: [methods('now', 'monotonic', 'arm')],
+  refuses: [{}, null, Date, methods('now')],
+};
+
 const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
   task: {
     queue: NAME,
@@ -153,6 +167,7 @@ const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
       ],
     },
   },
+  client: { backend: locations, codecs: CODECS, logger: LOGGER, signal: SIGNAL, clock: CLOCK },
   run: { signal: SIGNAL, waitMs: WAIT },
   result: { timeoutMs: WAIT, signal: SIGNAL },
   stop: { graceMs: real(0, 86_400_000), killMs: real(0, 86_400_000) },
@@ -170,17 +185,11 @@ const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
     serve: { takes: [[], ['a', 'b']], refuses: ['a', [''], [1], null] },
     hooks: { takes: [{}, { sum: {} }], refuses: [[], null, { sum: noop }, { 'a b': {} }] },
     services: { takes: [{}, { db: noop, app: {} }], refuses: [[], null, { db: 1 }, { db: null }, new Map()] },
-    codecs: {
-      takes: [[], [codec]],
-      refuses: [codec, [{}], [{ ...codec, name: '' }], [codec, codec], [null]],
-    },
-    logger: {
-      takes: [methods('debug', 'info', 'warn', 'error'), console],
-      refuses: [{}, null, noop, methods('info')],
-    },
+    codecs: CODECS,
+    logger: LOGGER,
     signal: SIGNAL,
     stopOn: { takes: [[], ['SIGTERM', 'SIGINT']], refuses: ['SIGTERM', ['SIGKILL'], ['TERM'], [15], null] },
-    ifLocked: choice('fail', 'wait'),
+    ifLocked: choice('fail', 'wait', 'join'),
     autostart: FLAG,
     waitForTasks: FLAG,
     execArgv: { takes: [[], ['--expose-gc']], refuses: ['--expose-gc', [1], null] },
@@ -193,7 +202,7 @@ const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
     recycle: OBJECT,
     'recycle.tasks': integer(1, Number.MAX_SAFE_INTEGER, [Infinity]),
     'recycle.heapBytes': integer(1, Number.MAX_SAFE_INTEGER, [Infinity]),
-    clock: { takes: [methods('now', 'monotonic', 'arm')], refuses: [{}, null, Date, methods('now')] },
+    clock: CLOCK,
     maxPayloadBytes: bytes(GIB),
     maxBufferBytes: bytes(GIB),
     maxResultBytes: bytes(GIB),
@@ -221,6 +230,10 @@ const CHECKS: Readonly<Record<OptionGroup, readonly [(options: object) => unknow
   run: [(options) => validateRunOptions(options, 'options'), 'options'],
   result: [(options) => validateResultOptions(options, 'options'), 'options'],
   stop: [(options) => validateStopOptions(options, 'options'), 'options'],
+  client: [
+    (options) => validateClientOptions({ backend: './data', ...options }, { logger, clock }),
+    'options',
+  ],
   runtime: [openRuntime, 'options'],
 };
 

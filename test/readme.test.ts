@@ -31,6 +31,7 @@ const TABLES: readonly [head: string, groups: readonly (readonly [prefix: string
         ['hooks.*.', 'hook'],
       ],
     ],
+    ['openClient', [['', 'client']]],
     ['task, also in enqueue, run and queues.*', [['', 'task']]],
     [
       'calls',

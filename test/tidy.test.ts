@@ -32,7 +32,7 @@ const LAYERS: readonly Layer[] = [
   { name: 'worker', files: /^workers\//, imports: ['task'] },
   {
     name: 'composition',
-    files: /^src\/(?:runtime|client|access|handle|manifest|broker\/open|pool\/open)\.ts$|^src\/testing\//,
+    files: /^src\/(?!index\.)[a-z-]+\.ts$|^src\/(?:broker|pool)\/open\.ts$|^src\/testing\//,
     imports: ['task', 'port', 'worker', 'broker', 'pool', 'limit', 'schedule', 'run', 'remote'],
   },
   { name: 'broker', files: /^src\/broker\//, imports: ['task', 'port'] },

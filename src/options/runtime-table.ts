@@ -22,6 +22,7 @@ import {
 import { object, plainObject, record } from './shape.js';
 import { MAX_DURATION_MS, MAX_THREADS, QUEUE_FIELDS, TASK_FIELDS } from './task-table.js';
 import type {
+  ClientOptions,
   OpenOptions,
   RecycleOptions,
   ResultOptions,
@@ -197,9 +198,9 @@ export const RUNTIME_FIELDS = {
     'Process signals that stop the runtime; a second one stops it at once.',
   ),
   ifLocked: field(
-    choice(['fail', 'wait']),
+    choice(['fail', 'wait', 'join']),
     'fail',
-    'When another process owns the folder: throw, or wait for its end.',
+    'When another process owns the folder: throw, wait for its end, or be its client until then.',
   ),
   autostart: field(flag, true, 'Starts tasks at once; otherwise after `runtime.start()`.'),
   waitForTasks: field(
@@ -246,6 +247,14 @@ export const RUNTIME_FIELDS = {
     "Space that stays free on the store's disk.",
   ),
 } satisfies FieldsOf<OpenOptions>;
+
+export const CLIENT_FIELDS = {
+  backend: required(location, 'The folder of the tasks (`./data` or `lmdb:./data`).'),
+  codecs: RUNTIME_FIELDS.codecs,
+  logger: RUNTIME_FIELDS.logger,
+  signal: field(abortSignal, undefined, 'Closes the client when aborted.'),
+  clock: RUNTIME_FIELDS.clock,
+} satisfies FieldsOf<ClientOptions>;
 
 export const RUN_FIELDS = {
   signal: field(abortSignal, undefined, 'Cancels the task when aborted.'),

@@ -149,8 +149,8 @@ export interface OpenOptions {
   readonly signal?: AbortSignal;
   /** Process signals that stop the runtime; a second one stops it at once. */
   readonly stopOn?: readonly StopSignal[];
-  /** When another process owns the folder: throw, or wait until it is gone. */
-  readonly ifLocked?: 'fail' | 'wait';
+  /** When another process owns the folder: throw, wait until it is gone, or be its client until then. */
+  readonly ifLocked?: 'fail' | 'wait' | 'join';
   /** Starts tasks at once; otherwise after `runtime.start()`. */
   readonly autostart?: boolean;
   /** Opens when the handlers are known; otherwise at once, with those of the last run. */
@@ -178,6 +178,22 @@ export interface OpenOptions {
   /** Space that must stay free on its disk. */
   readonly minFreeBytes?: number;
 }
+
+/** What `openClient` takes. */
+export interface ClientOptions {
+  /** The folder of the tasks: `./data` or `lmdb:./data`. */
+  readonly backend: string | URL;
+  /** Formats beside the built-in ones. */
+  readonly codecs?: readonly Codec[];
+  readonly logger?: Logger;
+  /** Closes the client when aborted. */
+  readonly signal?: AbortSignal;
+  /** For tests. */
+  readonly clock?: Clock;
+}
+
+/** {@link ClientOptions} after their check. */
+export type CheckedClientOptions = Required<Omit<ClientOptions, 'signal'>> & Pick<ClientOptions, 'signal'>;
 
 export type StopSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP' | 'SIGQUIT' | 'SIGBREAK' | 'SIGUSR2';
 

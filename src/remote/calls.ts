@@ -5,9 +5,6 @@ import type { Connection } from './connection.js';
 import { receivedError } from './forms.js';
 import type { Reply, Verb, Verbs } from './protocol.js';
 
-/** Events kept for a reader that is slower than they come; the owner drops what it cannot send. */
-const KEPT_EVENTS = 1_000;
-
 export class Calls {
   readonly #connection: Connection;
   readonly #open = new Map<number, OpenCall>();
@@ -53,11 +50,10 @@ export class OpenCall {
   readonly #number: number;
   readonly #connection: Connection;
   readonly #over: () => void;
-  readonly #events: unknown[] = [];
   #isOver = false;
   #resolve!: (value: unknown) => void;
   #reject!: (error: Error) => void;
-  #wake: () => void = () => {};
+  #hear: (event: unknown) => void = () => {};
 
   constructor(number: number, connection: Connection, over: () => void) {
     this.#number = number;
@@ -102,28 +98,17 @@ export class OpenCall {
     this.#reject(error);
   }
 
-  event(event: unknown): void {
-    if (this.#events.length >= KEPT_EVENTS) this.#events.shift();
-    this.#events.push(event);
-    this.#wake();
+  /** Events come until the answer. Whatever `hear` throws ends the connection. */
+  onEvent(hear: (event: unknown) => void): void {
+    this.#hear = hear;
   }
 
-  /** What comes until the call is over. */
-  async *events(): AsyncGenerator<unknown, undefined> {
-    for (;;) {
-      if (this.#events.length > 0) yield this.#events.shift();
-      else if (this.#isOver) return undefined;
-      else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
-    }
+  event(event: unknown): void {
+    this.#hear(event);
   }
 
   #end(): void {
     this.#isOver = true;
     this.#over();
-    this.#wake();
   }
 }

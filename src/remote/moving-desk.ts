@@ -11,12 +11,21 @@ import type { EnqueueOptions, RunOptions } from '../options/types.js';
 import type { Desk, DeskItem, Receipt } from '../run/desk.js';
 import type { EventFilter, RuntimeEvent } from '../run/events.js';
 import { checkEventFilter, type PageRequest } from '../run/filters.js';
+import type { EncodedTask } from '../run/front.js';
 import type { TaskId, TaskState, TaskView } from '../task/task.js';
 import { runThrough } from './run-through.js';
+import { ownCopy } from './snapshot.js';
+
+/** A desk to which a task may come after it was encoded, from another owner's desk even. */
+export interface OwnersDesk extends Desk {
+  /** Checks and encodes. @throws as `enqueue` */
+  encode(name: string, payload: unknown, options: EnqueueOptions | undefined): EncodedTask;
+  accept(task: EncodedTask): Promise<Receipt>;
+}
 
 /** Where the owner is reached for a while. */
 interface Stay {
-  readonly desk: Desk;
+  readonly desk: OwnersDesk;
   /** It is this process, until its end: nobody follows. */
   readonly isLast: boolean;
   /** Resolves when it has gone. */
@@ -30,7 +39,7 @@ export class MovingDesk implements Desk {
   #ended: Error | undefined;
 
   /** The owner is reached at `desk` now. */
-  arrive(desk: Desk, isLast = false): void {
+  arrive(desk: OwnersDesk, isLast = false): void {
     const over = new Promise<void>((resolve) => {
       this.#leave = resolve;
     });
@@ -60,13 +69,21 @@ export class MovingDesk implements Desk {
   async enqueue(name: string, payload: unknown, options: EnqueueOptions | undefined): Promise<Receipt> {
     const stay = this.#stay;
     if (stay?.isLast === true) return stay.desk.enqueue(name, payload, options);
-    return this.#follow(await this.#ask((desk) => desk.enqueue(name, payload, options), 'once'));
+    // What the caller does to the payload later is no matter, and it may be asked for again.
+    let task = stay?.desk.encode(name, payload, options);
+    const own = task === undefined ? ownCopy(payload, options) : undefined;
+    const accept = (desk: OwnersDesk): Promise<Receipt> => {
+      task ??= desk.encode(name, own?.payload, own?.options);
+      return desk.accept(task);
+    };
+    return this.#follow(await this.#ask(accept, 'once'));
   }
 
   async enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Receipt[]> {
     const stay = this.#stay;
     if (stay?.isLast === true) return stay.desk.enqueueBatch(batch);
-    const receipts = await this.#ask((desk) => desk.enqueueBatch(batch), 'once');
+    const items = withoutTransfers(batch);
+    const receipts = await this.#ask((desk) => desk.enqueueBatch(items), 'once');
     return receipts.map((receipt) => this.#follow(receipt));
   }
 
@@ -140,6 +157,7 @@ export class MovingDesk implements Desk {
       while (!isOver) {
         current ??= await this.#eventsOfNext(checked);
         if (current === undefined) break;
+        if (isOver) await current.return?.();
         const step = await current.next().catch(() => undefined);
         if (step?.done === false) return step;
         current = undefined;
@@ -161,19 +179,22 @@ export class MovingDesk implements Desk {
 
   async #eventsOfNext(filter: EventFilter): Promise<AsyncIterableIterator<RuntimeEvent> | undefined> {
     const before = this.#stay;
-    if (before !== undefined && !before.isLast) await before.over;
-    if (before?.isLast === true || this.#ended !== undefined) return undefined;
-    const stay = await this.#here().catch(() => undefined);
-    return stay?.desk.events(filter);
+    if (before?.isLast === true) return undefined;
+    await before?.over;
+    while (this.#ended === undefined) {
+      const stay = await this.#here().catch(() => undefined);
+      if (stay !== undefined) return stay.desk.events(filter);
+    }
+    return undefined;
   }
 
   /** @param times  `once`: not again after it was sent. */
   async #ask<Value>(
-    question: (desk: Desk) => Promise<Value>,
+    question: (desk: OwnersDesk) => Promise<Value>,
     times: 'once' | 'again' = 'again',
   ): Promise<Value> {
     for (;;) {
-      const stay = await this.#here();
+      const stay = this.#stay ?? (await this.#here());
       try {
         return await question(stay.desk);
       } catch (error) {
@@ -199,6 +220,14 @@ export class MovingDesk implements Desk {
     this.#waiting = [];
     return waiting;
   }
+}
+
+/** Buffers can be moved once only, and the batch may be asked for again. */
+function withoutTransfers(batch: readonly DeskItem[]): readonly DeskItem[] {
+  if (!Array.isArray(batch) || !batch.some((item) => item?.options?.transfer !== undefined)) return batch;
+  return batch.map((item) =>
+    item?.options?.transfer === undefined ? item : { ...item, ...ownCopy(item.payload, item.options) },
+  );
 }
 
 /** An owner that is stopping has done nothing of what it refused. */

@@ -7,7 +7,8 @@ import type { Settled } from '../broker/broker.js';
 import type { Counts, Page, TaskFilter } from '../broker/inspect.js';
 import { DisconnectedError, QueueFullError, StoppedError } from '../errors.js';
 import type { EnqueueOptions, RunOptions } from '../options/types.js';
-import type { Desk, DeskItem, Receipt } from '../run/desk.js';
+import type { DeskItem, Receipt } from '../run/desk.js';
+import { EventQueue } from '../run/event-queue.js';
 import type { EventFilter, RuntimeEvent } from '../run/events.js';
 import {
   checkBatch,
@@ -24,6 +25,7 @@ import type { TaskId, TaskState } from '../task/task.js';
 import { Calls } from './calls.js';
 import type { Connection } from './connection.js';
 import { receivedError, receivedEvent, receivedView, type SentView } from './forms.js';
+import type { OwnersDesk } from './moving-desk.js';
 import { MAX_TASKS_PER_CALL, PART_BYTES, type Placed, type Welcome } from './protocol.js';
 import { runThrough } from './run-through.js';
 
@@ -45,9 +47,10 @@ export interface RemoteDeskSetup {
   readonly now: () => number;
 }
 
-export class RemoteDesk implements Desk {
+export class RemoteDesk implements OwnersDesk {
   readonly #calls: Calls;
   readonly #front: Front;
+  readonly #now: () => number;
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
   #unaccepted = 0;
@@ -56,6 +59,7 @@ export class RemoteDesk implements Desk {
   constructor({ connection, welcome, codecs, now }: RemoteDeskSetup) {
     const { handlers, codecs: byQueue, maxPayloadBytes, maxBufferBytes } = welcome;
     this.#calls = new Calls(connection);
+    this.#now = now;
     const queues = new Map(Object.entries(byQueue).map(([queue, codec]) => [queue, { codec, perThread: 1 }]));
     const registry = new Registry({ queues, hooks: new Map() });
     registry.setHandlers(handlers);
@@ -75,10 +79,18 @@ export class RemoteDesk implements Desk {
     this.#calls.close(new DisconnectedError());
   }
 
-  enqueue(name: string, payload: unknown, options: EnqueueOptions | undefined): Promise<Receipt> {
+  async enqueue(name: string, payload: unknown, options: EnqueueOptions | undefined): Promise<Receipt> {
+    return this.accept(this.encode(name, payload, options));
+  }
+
+  encode(name: string, payload: unknown, options: EnqueueOptions | undefined): EncodedTask {
+    return this.#front.encode(name, payload, options);
+  }
+
+  accept(task: EncodedTask): Promise<Receipt> {
     return new Promise((placed, failed) => {
       this.#checkRoom();
-      this.#add({ task: this.#front.encode(name, payload, options), placed, failed });
+      this.#add({ task, placed, failed });
     });
   }
 
@@ -175,22 +187,14 @@ export class RemoteDesk implements Desk {
 
   events(filter: EventFilter): AsyncIterableIterator<RuntimeEvent> {
     const checked = checkEventFilter(filter);
+    this.#flush();
+    const events = new EventQueue(checked.bound, this.#now);
     const call = this.#calls.begin();
+    const close = (): void => events.close();
+    call.onEvent((event) => events.push(receivedEvent(event)));
+    call.answer.then(close, close);
     call.send('events', { filter: checked });
-    const events = call.events();
-    return {
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-      next: async () => {
-        const { done, value } = await events.next();
-        return done === true ? { done, value: undefined } : { done: false, value: receivedEvent(value) };
-      },
-      return: async () => {
-        call.drop();
-        return { done: true, value: undefined };
-      },
-    };
+    return events.read(() => call.drop());
   }
 
   /** After what was enqueued before in the same turn. */

@@ -5,6 +5,7 @@
  */
 import type net from 'node:net';
 import { ProtocolError, QueueFullError } from '../errors.js';
+import type { RuntimeOptions } from '../options/types.js';
 import type { OwnerRole } from '../owner/epoch-files.js';
 import type { Coordinator } from '../run/coordinator.js';
 import type { LocalDesk } from '../run/local-desk.js';
@@ -26,12 +27,9 @@ export interface ServerParts {
   readonly desk: LocalDesk;
   readonly coordinator: Coordinator;
   readonly role: OwnerRole;
-  /** Codecs that the owner's queues name, by queue. */
-  readonly codecs: Readonly<Record<string, string>>;
-  readonly maxPayloadBytes: number;
-  readonly maxBufferBytes: number;
+  readonly options: Pick<RuntimeOptions, 'queues' | 'maxPayloadBytes' | 'maxBufferBytes'>;
   /** A runtime wants the folder; asked of caretakers, who are to give it up. */
-  readonly yieldAsked: () => void;
+  readonly yieldAsked?: () => void;
 }
 
 export class Server {
@@ -57,7 +55,7 @@ class Visit implements ConnectionListener {
   #isGreeted = false;
 
   constructor(socket: net.Socket, parts: ServerParts) {
-    const { maxPayloadBytes, maxBufferBytes } = parts;
+    const { maxPayloadBytes, maxBufferBytes } = parts.options;
     this.#parts = parts;
     this.#connection = new Connection(socket, this, {
       maxFrameBytes: maxPayloadBytes + maxBufferBytes + FRAME_ROOM_BYTES,
@@ -68,7 +66,7 @@ class Visit implements ConnectionListener {
 
   message(message: unknown): void {
     const request = requestOf(message);
-    if (request.kind === 'yield') this.#parts.yieldAsked();
+    if (request.kind === 'yield') this.#parts.yieldAsked?.();
     else if (request.kind === 'hello') this.#greet(request.protocol);
     else if (!this.#isGreeted) throw new ProtocolError('a call before its hello');
     else if (request.kind === 'call') this.#take(request);
@@ -86,11 +84,14 @@ class Visit implements ConnectionListener {
       this.#connection.end();
       return;
     }
-    const { coordinator, role, codecs, maxPayloadBytes, maxBufferBytes } = this.#parts;
+    const { coordinator, role, options } = this.#parts;
+    const { queues, maxPayloadBytes, maxBufferBytes } = options;
     this.#isGreeted = true;
     const handlers = coordinator.registry.handlers.map(({ name, pattern, options }) => ({
       ...{ name, pattern, options },
     }));
+    const named = [...queues].flatMap(([queue, { codec }]) => (codec === undefined ? [] : [[queue, codec]]));
+    const codecs = Object.fromEntries(named);
     const welcome: Welcome = {
       ...{ kind: 'welcome', protocol: PROTOCOL, role, handlers, codecs, maxPayloadBytes, maxBufferBytes },
     };

@@ -7,6 +7,7 @@ import diagnostics from 'node:diagnostics_channel';
 import type { EpochMs } from '../clock.js';
 import type { StoredError } from '../task/stored-error.js';
 import type { TaskId } from '../task/task.js';
+import { EventQueue } from './event-queue.js';
 
 interface OfTask {
   readonly taskId: TaskId;
@@ -80,10 +81,7 @@ export interface EventFilter {
 
 interface Listener {
   readonly filter: EventFilter;
-  readonly bound: number;
-  readonly events: RuntimeEvent[];
-  dropped: number;
-  wake: (() => void) | undefined;
+  readonly events: EventQueue;
 }
 
 export class Events {
@@ -99,15 +97,7 @@ export class Events {
   tell(event: RuntimeEvent): void {
     const channel = this.#channel(event.kind);
     if (channel.hasSubscribers) channel.publish(event);
-    for (const listener of this.#listeners) {
-      if (!matches(event, listener.filter)) continue;
-      if (listener.events.length >= listener.bound) {
-        listener.events.shift();
-        listener.dropped++;
-      }
-      listener.events.push(event);
-      listener.wake?.();
-    }
+    for (const { filter, events } of this.#listeners) if (matches(event, filter)) events.push(event);
   }
 
   /**
@@ -118,44 +108,18 @@ export class Events {
     filter: EventFilter & { readonly bound: number },
     now: () => EpochMs,
   ): AsyncIterableIterator<RuntimeEvent> {
-    const { bound } = filter;
-    const listener: Listener = { filter, bound, events: [], dropped: 0, wake: undefined };
-    if (!this.#isOver) this.#listeners.add(listener);
-    const end = async (): Promise<IteratorResult<RuntimeEvent>> => {
-      this.#listeners.delete(listener);
-      listener.wake?.();
-      return { done: true, value: undefined };
-    };
-    return {
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-      next: async () => {
-        while (listener.events.length === 0 && this.#listeners.has(listener)) {
-          await new Promise<void>((wake) => {
-            listener.wake = wake;
-          });
-          listener.wake = undefined;
-        }
-        if (listener.dropped > 0) {
-          const dropped = listener.dropped;
-          listener.dropped = 0;
-          return { done: false, value: { kind: 'lagged', dropped, at: now() } };
-        }
-        const value = listener.events.shift();
-        return value === undefined ? { done: true, value: undefined } : { done: false, value };
-      },
-      return: end,
-      throw: end,
-    };
+    const events = new EventQueue(filter.bound, now);
+    const listener: Listener = { filter, events };
+    if (this.#isOver) events.close();
+    else this.#listeners.add(listener);
+    return events.read(() => void this.#listeners.delete(listener));
   }
 
   /** Every listener gets what it has and then ends. */
   close(): void {
     this.#isOver = true;
-    const listeners = [...this.#listeners];
+    for (const { events } of this.#listeners) events.close();
     this.#listeners.clear();
-    for (const listener of listeners) listener.wake?.();
   }
 
   #channel(kind: string): diagnostics.Channel {

@@ -48,6 +48,11 @@ export class LocalDesk implements Desk {
     return this.#intake.enqueueBatch(batch);
   }
 
+  /** For {@link LocalDesk.accept}. @throws as `enqueue` */
+  encode(name: string, payload: unknown, options: EnqueueOptions | undefined): EncodedTask {
+    return this.#parts.coordinator.front.encode(name, payload, options);
+  }
+
   /** A task that a client has encoded. @throws (rejects) as `enqueue` */
   accept(task: EncodedTask): Promise<Ticket> {
     return this.#intake.accept(task);

@@ -37,6 +37,11 @@ export interface Codec {
   decode(bytes: Uint8Array): unknown;
 }
 
+/** The built-in codec and others, by the names they are stored under. */
+export function codecsByName(others: readonly Codec[]): ReadonlyMap<string, Codec> {
+  return new Map([jsonCodec, ...others].map((codec) => [codec.name, codec]));
+}
+
 /** 1 MiB of plain data, 64 MiB of binary. */
 export const DEFAULT_ENCODE_LIMITS: EncodeLimits = { maxBytes: 1_048_576, maxBufferBytes: 67_108_864 };
 

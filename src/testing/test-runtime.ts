@@ -13,16 +13,19 @@ import { InvalidArgumentError } from '../errors.js';
 import { defaultLogger } from '../logger.js';
 import type { ModuleLocation, OpenOptions } from '../options/types.js';
 import { checkName, validateRuntimeOptions } from '../options.js';
+import { Owning } from '../owning.js';
 import { modulesOf } from '../pool/open.js';
-import type { Batch, FinishedItem, ItemOutcome, PoolItem, Slot } from '../pool/pool.js';
+import type { ItemOutcome } from '../pool/pool.js';
 import { createSameThreadPool, type ModuleExports } from '../pool/same-thread.js';
 import { Coordinator } from '../run/coordinator.js';
 import type { TaskInfo } from '../run/describe.js';
-import { LocalDesk } from '../run/local-desk.js';
+import { KeepAlive } from '../run/keep-alive.js';
+import type { DeskParts } from '../run/local-desk.js';
 import type { RunningItem } from '../run/running-item.js';
 import { Runtime, type RuntimeParts } from '../runtime.js';
-import { encodeValue, jsonCodec } from '../task/codec.js';
+import { codecsByName, encodeValue } from '../task/codec.js';
 import { storeError } from '../task/stored-error.js';
+import { PlannedSlot } from './planned-slot.js';
 
 /** What `openRuntime` takes and a test has no use for. */
 type Pointless =
@@ -75,7 +78,7 @@ export async function openTestRuntime<Module = AnyModule>(
     { ...rest, backend: 'memory:', tasks: 'given', clock, threads: 1, autostart: false },
     { threads: () => 1, logger: defaultLogger, clock },
   );
-  const codecs = new Map([jsonCodec, ...checked.codecs].map((codec) => [codec.name, codec]));
+  const codecs = codecsByName(checked.codecs);
   const pool = createSameThreadPool<RunningItem>({
     modules: (Array.isArray(tasks) ? tasks : [tasks]).map(moduleOf),
     clock,
@@ -89,9 +92,15 @@ export async function openTestRuntime<Module = AnyModule>(
     random: typeof random === 'function' ? random : seeded(random ?? 1),
   });
   const parts = { backend, pool, coordinator, options: checked };
-  const runtime = new TestRuntime<ModuleOf<Module>>({ ...parts, desk: new LocalDesk(parts), codecs }, clock);
+  const owning = new Owning(parts);
+  const keepAlive = new KeepAlive();
+  const runtime = new TestRuntime<ModuleOf<Module>>(
+    { ...{ standing: owning, options: checked, codecs, keepAlive }, parts },
+    clock,
+  );
   try {
-    await runtime.boot();
+    await owning.boot(pool.start(coordinator.executor));
+    runtime.begin();
   } catch (error) {
     await runtime.stop({ graceMs: 0, killMs: 0 });
     throw error;
@@ -102,15 +111,15 @@ export async function openTestRuntime<Module = AnyModule>(
 /** A {@link Runtime} whose tasks and whose time the test moves on. */
 export class TestRuntime<Module = AnyModule> extends Runtime<Module> {
   readonly clock: ManualClock;
-  readonly #parts: RuntimeParts;
+  readonly #parts: DeskParts;
   readonly #planned = new Map<string, ItemOutcome[]>();
   /** Ids of settled tasks by when they were settled. */
   readonly #order = new Map<string, number>();
   #running: Promise<unknown> = Promise.resolve();
 
   /** Use {@link openTestRuntime}. */
-  constructor(parts: RuntimeParts, clock: ManualClock) {
-    super(parts);
+  constructor({ parts, ...rest }: RuntimeParts & { readonly parts: DeskParts }, clock: ManualClock) {
+    super(rest);
     this.clock = clock;
     this.#parts = parts;
     this.unref();
@@ -227,45 +236,6 @@ export class TestRuntime<Module = AnyModule> extends Runtime<Module> {
     for await (const event of this.events({ kinds: FINAL_STATES, bound: 1_000_000 })) {
       if ('taskId' in event) this.#order.set(event.taskId, this.#order.size);
     }
-  }
-}
-
-/** A slot on which an attempt ends as planned; its thread never hears of it. */
-class PlannedSlot implements Slot<RunningItem> {
-  readonly index = 0;
-  readonly isReady = true;
-  readonly batches: readonly Batch<RunningItem>[] = [];
-  readonly #thread: Slot<RunningItem>;
-  readonly #outcome: ItemOutcome;
-  readonly #clock: ManualClock;
-  readonly #listener: Coordinator['executor'];
-
-  constructor(
-    thread: Slot<RunningItem>,
-    outcome: ItemOutcome,
-    clock: ManualClock,
-    listener: Coordinator['executor'],
-  ) {
-    this.#thread = thread;
-    this.#outcome = outcome;
-    this.#clock = clock;
-    this.#listener = listener;
-  }
-
-  hand(items: readonly PoolItem<RunningItem>[]): Batch<RunningItem> {
-    const startedAt = this.#clock.now();
-    const outcome = this.#outcome;
-    const finished = items.map(
-      ({ token }): FinishedItem<RunningItem> => ({ token, outcome, startedAt, runMs: 0, thread: 0 }),
-    );
-    queueMicrotask(() => this.#listener.finished(this.#thread, finished));
-    return {
-      ...{ slot: this, items, handedAt: this.#clock.monotonic(), parallel: false },
-      unstarted: () => 0,
-      recall: () => false,
-      abort: () => {},
-      isRunning: () => true,
-    };
   }
 }
 

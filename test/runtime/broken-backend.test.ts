@@ -4,9 +4,10 @@ import type { Backend } from '#src/broker/broker.js';
 import { openMemory } from '#src/broker/memory.js';
 import { ManualClock } from '#src/index.js';
 import { validateRuntimeOptions } from '#src/options.js';
+import { Owning } from '#src/owning.js';
 import { createSameThreadPool } from '#src/pool/same-thread.js';
 import { Coordinator } from '#src/run/coordinator.js';
-import { LocalDesk } from '#src/run/local-desk.js';
+import { KeepAlive } from '#src/run/keep-alive.js';
 import type { RunningItem } from '#src/run/running-item.js';
 import { Runtime } from '#src/runtime.js';
 
@@ -31,9 +32,11 @@ async function openOver(spoil: (broker: Backend['broker']) => void): Promise<Run
   const codecs = new Map();
   const coordinator = new Coordinator({ backend, pool, options, codecs, runsNothing: false });
   const parts = { backend, pool, coordinator, options };
-  const runtime = new Runtime({ ...parts, desk: new LocalDesk(parts), codecs });
+  const standing = new Owning(parts);
+  const runtime = new Runtime({ standing, options, codecs, keepAlive: new KeepAlive() });
   open.push(runtime);
-  await runtime.boot();
+  await standing.boot(pool.start(coordinator.executor));
+  runtime.begin();
   return runtime;
 }
 

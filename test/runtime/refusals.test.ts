@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { MillraceError, openRuntime } from '#src/index.js';
 import { silentLogger } from '#src/logger.js';
-import { BACKENDS, fixture, freshBackend, freshFolder, open, rejection } from './harness.js';
+import { BACKENDS, fixture, freshBackend, freshFolder, open, RUNTIMES, rejection } from './harness.js';
 
 const MODULES = 'tasks-modules/';
 const codeOf = (code: string) => `ERR_MILLRACE_${code}`;
@@ -319,7 +319,9 @@ describe.each(BACKENDS)('an open runtime refuses (%s)', (kind) => {
     expect(error).toMatchObject({ code: codeOf(code) });
     expect(await runtime.run('sum', [1, 2])).toBe(3);
   });
+});
 
+describe.each(RUNTIMES)('a stopped runtime refuses (%s)', (kind) => {
   it('everything that would start or store something after stop', async () => {
     const runtime = await open(kind, { threads: 1 });
     const { id } = await runtime.enqueue('sum', [1]);

@@ -2,7 +2,7 @@
 import diagnostics from 'node:diagnostics_channel';
 import { describe, expect, it } from 'vitest';
 import type { RuntimeEvent } from '#src/index.js';
-import { BACKENDS, freshBackend, Gate, nextEvent, open, rejection } from './harness.js';
+import { BACKENDS, freshBackend, Gate, nextEvent, open, RUNTIMES, rejection } from './harness.js';
 
 describe.each(BACKENDS)('progress and log lines (%s)', (kind) => {
   it('are told while the task runs and kept with its outcome', async () => {
@@ -96,22 +96,7 @@ describe.each(BACKENDS)('a task in a sensitive queue (%s)', (kind) => {
   });
 });
 
-describe.each(BACKENDS)('events (%s)', (kind) => {
-  it('tell the life of each task in order', async () => {
-    const runtime = await open(kind, { threads: 1 });
-    const events = runtime.events({ name: 'fails' });
-    const handle = await runtime.enqueue('fails', { until: 3 }, { backoff: { kind: 'fixed', baseMs: 0 } });
-    await handle.result();
-    const kinds: string[] = [];
-    for await (const event of events) {
-      expect(event).toMatchObject({ taskId: handle.id, name: 'fails', queue: 'default' });
-      kinds.push(event.kind);
-      if (event.kind === 'completed') break;
-    }
-    expect(kinds.toSorted()).toEqual(['completed', 'enqueued', 'retrying', 'retrying']);
-    expect(kinds.filter((kind) => kind !== 'enqueued')).toEqual(['retrying', 'retrying', 'completed']);
-  });
-
+describe.each(RUNTIMES)('events of the runtime itself (%s)', (kind) => {
   it('come only as the filter says', async () => {
     const runtime = await open(kind, { threads: 1 });
     const ofQueue = runtime.events({ queue: 'media' });
@@ -136,6 +121,34 @@ describe.each(BACKENDS)('events (%s)', (kind) => {
     expect(kinds[1]).toMatchObject({ reason: 'cancelled', taskId: delayed.id });
   });
 
+  it('end with the runtime, and begin with the call, not with the first step', async () => {
+    const runtime = await open(kind, { threads: 1 });
+    const events = runtime.events();
+    await runtime.run('sum', [1]);
+    await runtime.stop();
+    const kinds = new Set<string>();
+    for await (const event of events) kinds.add(event.kind);
+    expect(kinds.has('completed')).toBe(true);
+    expect(await runtime.events().next()).toEqual({ done: true, value: undefined });
+  });
+});
+
+describe.each(BACKENDS)('events (%s)', (kind) => {
+  it('tell the life of each task in order', async () => {
+    const runtime = await open(kind, { threads: 1 });
+    const events = runtime.events({ name: 'fails' });
+    const handle = await runtime.enqueue('fails', { until: 3 }, { backoff: { kind: 'fixed', baseMs: 0 } });
+    await handle.result();
+    const kinds: string[] = [];
+    for await (const event of events) {
+      expect(event).toMatchObject({ taskId: handle.id, name: 'fails', queue: 'default' });
+      kinds.push(event.kind);
+      if (event.kind === 'completed') break;
+    }
+    expect(kinds.toSorted()).toEqual(['completed', 'enqueued', 'retrying', 'retrying']);
+    expect(kinds.filter((kind) => kind !== 'enqueued')).toEqual(['retrying', 'retrying', 'completed']);
+  });
+
   it('of one task come from its handle', async () => {
     const gate = new Gate();
     const runtime = await open(kind, { threads: 2, services: gate.services });
@@ -156,17 +169,6 @@ describe.each(BACKENDS)('events (%s)', (kind) => {
     expect((await slow.next()).value).toMatchObject({ kind: 'lagged', dropped: 90 });
     for (let at = 0; at < 10; at++) expect((await slow.next()).value).toMatchObject({ kind: 'completed' });
     await slow.return!();
-  });
-
-  it('end with the runtime, and begin with the call, not with the first step', async () => {
-    const runtime = await open(kind, { threads: 1 });
-    const events = runtime.events();
-    await runtime.run('sum', [1]);
-    await runtime.stop();
-    const kinds = new Set<string>();
-    for await (const event of events) kinds.add(event.kind);
-    expect(kinds.has('completed')).toBe(true);
-    expect(await runtime.events().next()).toEqual({ done: true, value: undefined });
   });
 
   it('also go to diagnostics_channel', async () => {

@@ -1,9 +1,9 @@
 /** The end of a runtime: in time, with everything unfinished given back uncharged. */
 import { describe, expect, it } from 'vitest';
 import { Child } from './child.js';
-import { BACKENDS, freshBackend, Gate, open, rejection } from './harness.js';
+import { freshBackend, Gate, open, RUNTIMES, rejection } from './harness.js';
 
-describe.each(BACKENDS)('stop (%s)', (kind) => {
+describe.each(RUNTIMES)('stop (%s)', (kind) => {
   it('lets running tasks end in their grace, and starts no others', async () => {
     const gate = new Gate();
     const runtime = await open(kind, { threads: 1, services: gate.services });
