@@ -2,6 +2,7 @@
  * A runtime that joins a folder: a client of its owner while there is one, its owner from the day there is
  * none. Its threads boot ahead, so that the next owner works at once.
  */
+import { loadLmdb } from './broker/open.js';
 import { StoppedError } from './errors.js';
 import type { StopOptions } from './options/types.js';
 import type { Ownership } from './owner/ownership.js';
@@ -24,6 +25,8 @@ export async function join(setup: OwningSetup): Promise<Joining> {
   options.signal?.addEventListener('abort', abort, { once: true });
   try {
     const booted = threads.boot();
+    // It works at once when its turn comes.
+    await loadLmdb();
     await Promise.all([joining.open(), options.waitForTasks ? booted : undefined]);
     return joining;
   } catch (error) {

@@ -58,12 +58,11 @@ export interface OpenBackendOptions {
 export async function openBackend(location: BackendLocation, options: OpenBackendOptions): Promise<Backend> {
   const { clock, limits, logger } = options;
   const now = (): number => clock.now();
-  // Adapters are loaded here and not before, so that importing the package is quick.
   if (location.scheme === 'memory') {
     const { openMemory } = await import('./memory.js');
     return openMemory({ limits, now });
   }
-  const { openLmdb } = await import('./lmdb/lmdb.js');
+  const { openLmdb } = await loadLmdb();
   return openLmdb({
     folder: location.path,
     ifLocked: options.ifLocked,
@@ -75,6 +74,11 @@ export async function openBackend(location: BackendLocation, options: OpenBacken
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     ...(options.ownership === undefined ? {} : { ownership: options.ownership }),
   });
+}
+
+/** Adapters are loaded when they are needed, so that importing the package is quick; or a while before. */
+export function loadLmdb() {
+  return import('./lmdb/lmdb.js');
 }
 
 function checkPath(path: string): string {

@@ -110,8 +110,8 @@ describe('taking over', { timeout: 30_000 }, () => {
 });
 
 describe('a race for a folder', { timeout: 30_000 }, () => {
-  it('whose owner is dead has exactly one winner of two processes, 50 times', async () => {
-    const folders = Array.from({ length: 50 }, (_, index) => path.join(root, `race-${index}`));
+  it('whose owner is dead has exactly one winner of two processes, a hundred times', async () => {
+    const folders = Array.from({ length: 100 }, (_, index) => path.join(root, `race-${index}`));
     const dead = new Child();
     expect((await dead.ask({ command: 'hold', folders })).epochs).toEqual(folders.map(() => 1));
     await dead.kill();
