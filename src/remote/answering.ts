@@ -101,7 +101,7 @@ export class Answering {
     if (!Array.isArray(tasks) || tasks.length > MAX_TASKS_PER_CALL) {
       throw new InvalidArgumentError('tasks', `an array of at most ${MAX_TASKS_PER_CALL}`);
     }
-    const placed = await Promise.allSettled(tasks.map((task) => this.#desk.accept(taskOf(task))));
+    const placed = await Promise.allSettled(tasks.map(async (task) => this.#desk.accept(taskOf(task))));
     return placed.map((each) => {
       if (each.status === 'rejected') return { error: storeError(each.reason) };
       const { id, isNew } = each.value;
