@@ -45,7 +45,7 @@ const FIRST_PAUSE_MS = 25;
 const LONGEST_PAUSE_MS = 1_000;
 
 export class Standby {
-  readonly desk = new MovingDesk();
+  readonly desk: MovingDesk;
   readonly #parts: StandbyParts;
   readonly #ending = new AbortController();
   /** Ends what is waited for now. */
@@ -57,6 +57,7 @@ export class Standby {
 
   constructor(parts: StandbyParts) {
     this.#parts = parts;
+    this.desk = new MovingDesk(() => parts.clock.now());
   }
 
   /** Resolves when there is an owner to ask. @throws (rejects) when there is none and none can be made. */

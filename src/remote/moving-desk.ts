@@ -9,6 +9,7 @@ import type { Counts, Page, TaskFilter } from '../broker/inspect.js';
 import { DisconnectedError, StoppedError } from '../errors.js';
 import type { EnqueueOptions, RunOptions } from '../options/types.js';
 import type { Desk, DeskItem, Receipt } from '../run/desk.js';
+import { EventQueue } from '../run/event-queue.js';
 import type { EventFilter, RuntimeEvent } from '../run/events.js';
 import { checkEventFilter, type PageRequest } from '../run/filters.js';
 import type { EncodedTask } from '../run/front.js';
@@ -32,11 +33,24 @@ interface Stay {
   readonly over: Promise<void>;
 }
 
+interface Listener {
+  readonly filter: EventFilter;
+  readonly events: EventQueue;
+  /** Tells the owner of now that nobody listens any more. */
+  leave(): void;
+}
+
 export class MovingDesk implements Desk {
+  readonly #now: () => number;
+  readonly #listeners = new Set<Listener>();
   #stay: Stay | undefined;
   #leave: () => void = () => {};
   #waiting: { resolve(stay: Stay): void; reject(error: Error): void }[] = [];
   #ended: Error | undefined;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
 
   /** The owner is reached at `desk` now. */
   arrive(desk: OwnersDesk, isLast = false): void {
@@ -44,6 +58,7 @@ export class MovingDesk implements Desk {
       this.#leave = resolve;
     });
     this.#stay = { desk, isLast, over };
+    for (const listener of this.#listeners) void this.#listen(listener, this.#stay);
     for (const { resolve } of this.#takeWaiting()) resolve(this.#stay);
   }
 
@@ -62,7 +77,11 @@ export class MovingDesk implements Desk {
   end(error: Error): void {
     this.#ended = error;
     // The last owner still tells what it knows.
-    if (this.#stay?.isLast !== true) this.depart();
+    if (this.#stay?.isLast !== true) {
+      this.depart();
+      for (const { events } of this.#listeners) events.close();
+    }
+    this.#listeners.clear();
     this.failed(error);
   }
 
@@ -151,41 +170,26 @@ export class MovingDesk implements Desk {
   /** Goes on with the next owner; what happens between two of them is not seen. */
   events(filter: EventFilter): AsyncIterableIterator<RuntimeEvent> {
     const checked = checkEventFilter(filter);
-    let isOver = false;
-    let current = this.#stay?.desk.events(checked);
-    const next = async (): Promise<IteratorResult<RuntimeEvent>> => {
-      while (!isOver) {
-        current ??= await this.#eventsOfNext(checked);
-        if (current === undefined) break;
-        if (isOver) await current.return?.();
-        const step = await current.next().catch(() => undefined);
-        if (step?.done === false) return step;
-        current = undefined;
-      }
-      return { done: true, value: undefined };
-    };
-    return {
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-      next,
-      return: async () => {
-        isOver = true;
-        await current?.return?.();
-        return { done: true, value: undefined };
-      },
-    };
+    const events = new EventQueue(checked.bound, this.#now);
+    const listener: Listener = { filter: checked, events, leave: () => {} };
+    if (this.#stay !== undefined) void this.#listen(listener, this.#stay);
+    if (this.#ended === undefined) this.#listeners.add(listener);
+    else if (this.#stay === undefined) events.close();
+    return events.read(() => {
+      this.#listeners.delete(listener);
+      listener.leave();
+    });
   }
 
-  async #eventsOfNext(filter: EventFilter): Promise<AsyncIterableIterator<RuntimeEvent> | undefined> {
-    const before = this.#stay;
-    if (before?.isLast === true) return undefined;
-    await before?.over;
-    while (this.#ended === undefined) {
-      const stay = await this.#here().catch(() => undefined);
-      if (stay !== undefined) return stay.desk.events(filter);
+  async #listen(listener: Listener, { desk, isLast }: Stay): Promise<void> {
+    try {
+      const events = desk.events(listener.filter);
+      listener.leave = () => void events.return?.();
+      for await (const event of events) listener.events.push(event);
+    } catch {
+      // The owner has gone in this moment; the next one is listened to.
     }
-    return undefined;
+    if (isLast) listener.events.close();
   }
 
   /** @param times  `once`: not again after it was sent. */
