@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const MIB = 1_048_576;
 const EXAMPLE = ['01-first', '01-first-tasks'];
+const WEB = ['02-web-tasks', '02-web-worker', '02-web-server'];
 const EXPECTED = '2178309\n';
 const TSC = resolve('node_modules/typescript/bin/tsc');
 
@@ -78,10 +79,12 @@ describe('the packed package', () => {
     expect(await node(project, '01-first.js')).toBe(EXPECTED);
   });
 
-  it('compiles the first example from TypeScript, strictly, and runs it', { timeout: 60_000 }, async () => {
+  it('compiles the examples from TypeScript, strictly, and runs the first', { timeout: 60_000 }, async () => {
     const typed = join(project, 'typed');
     await mkdir(typed);
-    for (const name of EXAMPLE) await cp(resolve('examples', `${name}.ts`), join(typed, `${name}.ts`));
+    for (const name of [...EXAMPLE, ...WEB]) {
+      await cp(resolve('examples', `${name}.ts`), join(typed, `${name}.ts`));
+    }
     const compilerOptions = {
       module: 'nodenext',
       target: 'es2023',
