@@ -5,6 +5,7 @@
 import { expectTypeOf } from 'vitest';
 import {
   type Handle,
+  openClient,
   openRuntime,
   type Runtime,
   type RuntimeEvent,
@@ -29,6 +30,23 @@ const tasks = {
   constant: 5,
 };
 type Tasks = typeof tasks;
+
+/** A client has the calls of a runtime, and their types. */
+export async function clientTypes(): Promise<void> {
+  const client = await openClient<Tasks>({ backend: './data' });
+  expectTypeOf(client.run).toEqualTypeOf<Runtime<Tasks>['run']>();
+  expectTypeOf(client.enqueue).toEqualTypeOf<Runtime<Tasks>['enqueue']>();
+  expectTypeOf(client.enqueueBatch).toEqualTypeOf<Runtime<Tasks>['enqueueBatch']>();
+  expectTypeOf(client.handle).toEqualTypeOf<Runtime<Tasks>['handle']>();
+  expectTypeOf(client.close()).toEqualTypeOf<Promise<void>>();
+  // @ts-expect-error a text is no list
+  await client.run('sum', 'text');
+  // @ts-expect-error a client runs nothing
+  await client.register('./more.js');
+  // @ts-expect-error a client has no threads
+  await openClient({ backend: './data', threads: 2 });
+  await openRuntime({ backend: './data', tasks: './tasks.js', ifLocked: 'join' });
+}
 
 export async function types(runtime: Runtime<Tasks>): Promise<void> {
   // Results follow from the name.
