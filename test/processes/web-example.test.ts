@@ -1,4 +1,4 @@
-/** The example with web servers and a worker, as a user runs it; each is killed and restarted in the middle. */
+/** The example of web servers and a worker, as a user runs it; each is killed and restarted in the middle. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
