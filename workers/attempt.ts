@@ -65,7 +65,7 @@ export class AttemptRun {
 
   /** Index of the reason in `ABORT_REASONS`, from 1; 0 is none. */
   get abortCode(): number {
-    return Atomics.load(this.batch.page.ints, this.batch.page.abort + this.index);
+    return this.batch.page.abortCode(this.index);
   }
 
   get isAborted(): boolean {

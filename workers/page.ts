@@ -104,6 +104,11 @@ export class Page {
     this.delayMs = items * 2;
   }
 
+  /** Index of the reason in `ABORT_REASONS`, from 1; 0 is none. */
+  abortCode(index: number): number {
+    return Atomics.load(this.ints, this.abort + index);
+  }
+
   /** Makes the first `items` places fresh. The thread must be done with the last batch of this page. */
   reset(items: number): void {
     const { ints, floats } = this;

@@ -28,6 +28,7 @@ import type {
   ThreadMessage,
 } from './protocol.js';
 import type { ServiceCaller } from './service-proxy.js';
+import { Turns } from './turns.js';
 
 /** What a session is given by the thread it lives in. */
 export interface Surroundings {
@@ -52,10 +53,7 @@ export class Session {
   #post: (note: Note, list?: readonly ArrayBuffer[]) => void = () => {};
   #services: ServiceCaller | undefined;
   #afterBatch: () => void = () => {};
-  /** End of the last serial batch; undefined when none is under way. */
-  #tail: Promise<void> | undefined;
-  /** End of the last import; batches that arrive meanwhile wait, since they may be for its handlers. */
-  #loading: Promise<LoadReply> | undefined;
+  readonly #turns = new Turns();
 
   constructor(surroundings: Surroundings) {
     this.now = surroundings.now;
@@ -66,7 +64,7 @@ export class Session {
 
   /** Called once, before anything else. `post` is the thread's end of the control port. */
   connect(
-    hello: Omit<HelloMessage, 'port' | 'servicesPort'>,
+    hello: Pick<HelloMessage, 'modules' | 'codecs' | 'limits'>,
     post: (note: Note, list?: readonly ArrayBuffer[]) => void,
     services: ServiceCaller | undefined,
     afterBatch: () => void,
@@ -77,6 +75,11 @@ export class Session {
     this.#services = services;
     this.#afterBatch = afterBatch;
     return this.#load(hello.modules, hello.codecs);
+  }
+
+  /** Makes a page known that does not come with a batch. */
+  addPage(page: Page): void {
+    this.#pages.set(page.id, page);
   }
 
   /** Takes any message but the first. What it returns is the answer. */
@@ -144,30 +147,12 @@ export class Session {
     const page = this.#pages.get(message.page)!;
     page.cursor = 0;
     const names = this.#names;
-    await this.#inTurn(message.parallel, () => runBatch(this, { message, page, names }));
+    await this.#turns.take(message.parallel, () => runBatch(this, { message, page, names }));
     this.#afterBatch();
   }
 
-  /**
-   * Runs at once, or after the modules under way and, if it is serial, after the serial batches before it.
-   */
-  #inTurn(parallel: boolean, run: () => Promise<void>): Promise<void> {
-    const before = parallel ? undefined : this.#tail;
-    const gate = this.#loading === undefined ? before : Promise.all([before, this.#loading]);
-    const ended = gate === undefined ? run() : gate.then(run);
-    if (parallel) return ended;
-    this.#tail = ended;
-    return ended.finally(() => {
-      if (this.#tail === ended) this.#tail = undefined;
-    });
-  }
-
   #load(urls: readonly string[], codecs?: string): Promise<LoadReply> {
-    const loading = (this.#loading ?? Promise.resolve()).then(() => this.#loadNow(urls, codecs));
-    this.#loading = loading;
-    return loading.finally(() => {
-      if (this.#loading === loading) this.#loading = undefined;
-    });
+    return this.#turns.gate(() => this.#loadNow(urls, codecs));
   }
 
   async #loadNow(urls: readonly string[], codecs: string | undefined): Promise<LoadReply> {

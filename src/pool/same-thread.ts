@@ -11,9 +11,10 @@ import { serviceProxy } from '../../workers/service-proxy.js';
 import { Session } from '../../workers/session.js';
 import { type Clock, systemClock } from '../clock.js';
 import { StoppedError } from '../errors.js';
+import { handlersOf } from './boot.js';
 import type { HandlerInfo, Pool, Services } from './pool.js';
 import { callService } from './services.js';
-import { handlersOf, type PoolThread, type ThreadListener, type ThreadSetup } from './thread.js';
+import type { PoolThread, ThreadListener, ThreadSetup } from './thread.js';
 import { ThreadPool, type ThreadPoolOptions } from './thread-pool.js';
 
 /** Exports of a tasks module, given instead of its URL. */
@@ -126,11 +127,8 @@ class LocalThread implements PoolThread {
     const { services, modules, limits, codecsModule } = setup;
     const reply = await this.#session.connect(
       {
-        kind: 'hello',
         modules,
         limits,
-        status: new SharedArrayBuffer(8),
-        watchMemory: false,
         ...(codecsModule === undefined ? {} : { codecs: codecsModule }),
       },
       (note) => this.#listener.note(note),

@@ -27,9 +27,8 @@ import type {
   ThreadMessage,
 } from '../../workers/protocol.js';
 import type { Clock } from '../clock.js';
-import { TasksModuleError } from '../errors.js';
 import type { ServiceCall } from '../task/define-types.js';
-import { reviveError } from '../task/stored-error.js';
+import { bootAnswer, handlersOf } from './boot.js';
 import type { HandlerInfo, Services } from './pool.js';
 import { openDoor, type ServiceDoor } from './services.js';
 import type { StationThread } from './station.js';
@@ -200,24 +199,19 @@ export class Thread implements PoolThread {
   }
 
   async #firstAnswer(setup: ThreadSetup, answer: Promise<LoadReply>): Promise<readonly HandlerInfo[]> {
-    const where = setup.modules[0] ?? 'of this runtime';
-    let overdue = false;
-    const disarm = setup.clock.arm(setup.bootTimeoutMs, () => {
-      overdue = true;
-      this.#terminate();
-    });
     try {
-      const reply = await answer.catch(async () => {
-        // An overdue thread may be stuck in native code and never exit.
-        if (overdue)
-          throw new TasksModuleError(where, `it was not imported within ${setup.bootTimeoutMs} ms`);
-        await this.#exit;
-        const why = `its thread ended while importing it: ${detailOf(this.#error, this.#exitCode)}`;
-        throw new TasksModuleError(where, why, this.#error === undefined ? {} : { cause: this.#error });
+      return await bootAnswer(setup, answer, {
+        terminate: () => this.#terminate(),
+        whyEnded: async () => {
+          await this.#exit;
+          const cause = this.#error === undefined ? {} : { cause: this.#error };
+          return {
+            why: `its thread ended while importing it: ${detailOf(this.#error, this.#exitCode)}`,
+            cause,
+          };
+        },
       });
-      return handlersOf(reply);
     } finally {
-      disarm();
       this.#settled = true;
       if (this.#isEnding) this.#terminate();
     }
@@ -252,13 +246,6 @@ function piscinaOptions(setup: ThreadSetup): ConstructorParameters<typeof Piscin
     ...(resourceLimits === undefined ? {} : { resourceLimits }),
     ...(env === undefined ? {} : { env: env as NodeJS.ProcessEnv }),
   };
-}
-
-/** The handlers that a thread has imported. @throws {TasksModuleError} when it could not. */
-export function handlersOf(reply: LoadReply): readonly HandlerInfo[] {
-  if (reply.ok) return reply.handlers;
-  const cause = reply.error === undefined ? {} : { cause: reviveError(reply.error) };
-  throw new TasksModuleError(reply.url, reply.why, cause);
 }
 
 const OUT_OF_MEMORY = 'ERR_WORKER_OUT_OF_MEMORY';
