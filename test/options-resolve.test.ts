@@ -5,8 +5,11 @@ import { DEFAULT_RULES, levelOf, OPTION_TABLE, resolveOptions } from '#src/optio
 describe('resolveOptions', () => {
   it('lets the enqueue win over the definition, that over the queue, that over the defaults', () => {
     const own = { maxAttempts: 4 };
-    const definition = { maxAttempts: 5, timeoutMs: 50 };
-    const queue = { maxAttempts: 6, timeoutMs: 60, maxCrashes: 6, notRetryable: ['Q'] };
+    const definition = { maxAttempts: 5, timeoutMs: 50, isolation: 'thread' } as const;
+    const queue = {
+      ...{ maxAttempts: 6, timeoutMs: 60, maxCrashes: 6, notRetryable: ['Q'] },
+      isolation: 'process',
+    } as const;
     expect(resolveOptions(definition, queue, own)).toEqual({
       ...DEFAULT_RULES,
       maxAttempts: 4,
@@ -14,6 +17,7 @@ describe('resolveOptions', () => {
       maxCrashes: 6,
       notRetryable: ['Q'],
     });
+    expect(resolveOptions({}, queue).isolation).toBe('process');
     expect(resolveOptions()).toBe(DEFAULT_RULES);
     expect(resolveOptions({}, {}, {})).toEqual(DEFAULT_RULES);
   });

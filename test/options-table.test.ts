@@ -125,6 +125,7 @@ const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
       refuses: ['TypeError', [1], [''], Array(1), Array(101).fill('x'), null, { 0: 'a', length: 1 }],
     },
     maxCrashes: integer(1, 1_000),
+    isolation: choice('thread', 'process'),
     retentionMs: OBJECT,
     'retentionMs.completed': KEPT,
     'retentionMs.dead': KEPT,

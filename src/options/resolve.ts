@@ -26,6 +26,7 @@ export const DEFAULT_RULES: ResolvedOptions = Object.freeze({
   }),
   notRetryable: Object.freeze(TASK_FIELDS.notRetryable.default),
   maxCrashes: TASK_FIELDS.maxCrashes.default,
+  isolation: TASK_FIELDS.isolation.default,
   retentionMs: Object.freeze({
     completed: RETENTION_FIELDS.completed.default,
     dead: RETENTION_FIELDS.dead.default,
@@ -64,6 +65,7 @@ export function resolveOptions(
     backoff: resolveBackoff(layers),
     notRetryable: last('notRetryable') ?? DEFAULT_RULES.notRetryable,
     maxCrashes: last('maxCrashes') ?? DEFAULT_RULES.maxCrashes,
+    isolation: last('isolation') ?? DEFAULT_RULES.isolation,
     retentionMs: resolveRetention(layers),
   };
 }

@@ -95,6 +95,11 @@ export const TASK_FIELDS = {
     undefined,
     'How long a settled task is kept, by how it ended.',
   ),
+  isolation: field(
+    choice(['thread', 'process']),
+    'thread',
+    'Where attempts run: in a worker thread, or in a child process that takes nothing with it when it dies.',
+  ),
   startAfterCommit: field(flag, false, 'Never starts before it is stored and flushed.'),
   codec: field(name('codec'), undefined, "Format of payload and result; by default the runtime's own."),
   sensitive: field(flag, false, 'Hides the payload and result from lists, dashboards and exports.'),

@@ -20,6 +20,9 @@ export interface RetentionMs {
   readonly cancelled: number;
 }
 
+/** What an attempt runs in: a thread of this process, or a child process that can die without it. */
+export type Isolation = 'thread' | 'process';
+
 /** What may be said of a task at its definition, of a queue as its defaults, and of one enqueue. */
 export interface TaskOptions {
   readonly queue?: string;
@@ -32,6 +35,7 @@ export interface TaskOptions {
   readonly notRetryable?: readonly string[];
   readonly maxCrashes?: number;
   readonly retentionMs?: Partial<RetentionMs>;
+  readonly isolation?: Isolation;
   readonly startAfterCommit?: boolean;
   readonly codec?: string;
   readonly sensitive?: boolean;
@@ -53,5 +57,6 @@ export interface ResolvedOptions {
   readonly backoff: Required<BackoffPolicy>;
   readonly notRetryable: readonly string[];
   readonly maxCrashes: number;
+  readonly isolation: Isolation;
   readonly retentionMs: RetentionMs;
 }
