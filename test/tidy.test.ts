@@ -65,7 +65,12 @@ const MAY_ONLY_IMPORT: readonly [files: RegExp, imported: RegExp][] = [
 ];
 
 /** Time and chance are passed in as values; these files are where they come from. */
-const CLOCK_FILES = new Set(['src/clock.ts', 'src/run/coordinator.ts', 'workers/entry.ts']);
+const CLOCK_FILES = new Set([
+  'src/clock.ts',
+  'src/run/coordinator.ts',
+  'workers/entry.ts',
+  'workers/child.ts',
+]);
 const CLOCK = /\b(?:Date\.now|Math\.random)\b|\bnew Date\(\)/;
 /** What decides about tasks sets no timers either, except where it paces its own flushes. */
 const TIMELESS = /^src\/(?:task|broker|limit|schedule)\//;

@@ -3,8 +3,10 @@ import type { HandlerInfo, Pool, Slot } from './pool.js';
 
 export class NoPool<Token> implements Pool<Token> {
   readonly slots: readonly Slot<Token>[] = [];
+  readonly children: readonly Slot<Token>[] = [];
   readonly handlers: readonly HandlerInfo[] = [];
 
+  warm(): void {}
   start(): Promise<void> {
     return Promise.resolve();
   }

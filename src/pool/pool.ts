@@ -1,6 +1,6 @@
 /**
  * The port between the loops in `run/` and whatever executes handlers: piscina's threads (`thread-pool.ts`)
- * or the host's own thread for tests (`same-thread.ts`); child processes will be a third. It carries batches
+ * or the host's own thread for tests (`same-thread.ts`), and child processes (`child.ts`). It carries batches
  * of tasks out and outcomes back, enforces deadlines, and knows which thread runs what. It knows nothing of
  * queues, retries or storage: it never decides what an outcome means.
  *
@@ -9,7 +9,7 @@
  * item.
  */
 import type { TaskId } from '../task/task.js';
-import type { TaskOptions } from '../task/task-options.js';
+import type { Isolation, TaskOptions } from '../task/task-options.js';
 
 /** One task as a pool needs it. `token` is the caller's own; it comes back with the outcome. */
 export interface PoolItem<Token = unknown> {
@@ -104,23 +104,18 @@ export interface PoolListener<Token = unknown> {
   threadEvent(event: ThreadEvent): void;
 }
 
-export type ThreadEvent =
-  | { readonly kind: 'ready'; readonly slot: number; readonly threadId: number }
-  | {
-      readonly kind: 'exited';
-      readonly slot: number;
-      readonly threadId: number;
-      readonly detail: string;
-      readonly expected: boolean;
-    }
+/** What became of a thread or child. `threadId` is Node's, of a child its process id. */
+export type ThreadEvent = {
+  readonly slot: number;
+  readonly threadId: number;
+  readonly isolation: Isolation;
+} & (
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'exited'; readonly detail: string; readonly expected: boolean }
   /** Terminated, but stuck in native code: it may go on until that returns. */
-  | { readonly kind: 'lost'; readonly slot: number; readonly threadId: number }
-  | {
-      readonly kind: 'recycled';
-      readonly slot: number;
-      readonly threadId: number;
-      readonly why: 'tasks' | 'heap';
-    };
+  | { readonly kind: 'lost' }
+  | { readonly kind: 'recycled'; readonly why: 'tasks' | 'heap' }
+);
 
 /** A handler that a worker knows, as reported in its manifest. `pattern` names end with one `*`. */
 export interface HandlerInfo {
@@ -129,10 +124,11 @@ export interface HandlerInfo {
   readonly options: TaskOptions;
 }
 
-/** One thread and its replacements over time. */
+/** One thread, or one child process, and its replacements over time. */
 export interface Slot<Token = unknown> {
-  /** From 0; stable over replacements. */
+  /** From 0; stable over replacements. A thread and the child beside it have the same. */
   readonly index: number;
+  readonly isolation: Isolation;
   /** Has a live thread that has imported the handlers. */
   readonly isReady: boolean;
   /** Batches handed over and not ended. */
@@ -168,6 +164,13 @@ export interface Batch<Token = unknown> {
 
 export interface Pool<Token = unknown> {
   readonly slots: readonly Slot<Token>[];
+  /**
+   * A child process beside each of `slots`, started when it is first warmed; empty where there are none. The
+   * caller uses either a thread or the child beside it, so that together they are never more than `threads`.
+   */
+  readonly children: readonly Slot<Token>[];
+  /** Starts the child beside a slot, unless one is starting: then this one has its turn when asked again. */
+  warm(index: number): void;
   /** Handlers of all loaded modules; grows with `register`. */
   readonly handlers: readonly HandlerInfo[];
   /**

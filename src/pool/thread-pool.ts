@@ -8,7 +8,9 @@ import { processClock } from '../../workers/process-clock.js';
 import { type Clock, systemClock } from '../clock.js';
 import { InvalidArgumentError, StoppedError, TasksModuleError } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
+import type { Isolation } from '../task/task-options.js';
 import type { PoolClock } from './batch.js';
+import { Child } from './child.js';
 import type { HandlerInfo, Pool, PoolListener, RecycleRule, Services } from './pool.js';
 import { type BootThread, Thread, type ThreadSetup } from './thread.js';
 import { ThreadSlot } from './thread-slot.js';
@@ -43,15 +45,18 @@ export interface ThreadPoolOptions {
 const MIB = 1_048_576;
 const MAX_THREADS = 1_024;
 
-/** A pool of worker threads; nothing runs before `start`. */
+/** A pool of worker threads, and of children beside them; nothing runs before `start`. */
 export function createThreadPool<Token = unknown>(options: ThreadPoolOptions): Pool<Token> {
   const boot: BootThread = (setup, listener) => new Thread(setup, listener);
-  return new ThreadPool<Token>(options, { now: processClock(), boot });
+  const bootChild: BootThread = (setup, listener) => new Child(setup, listener);
+  return new ThreadPool<Token>(options, { now: processClock(), boot, bootChild });
 }
 
 /** What tells a pool of worker threads from the one on the host's own thread. */
 export interface ThreadKind {
   readonly boot: BootThread;
+  /** Absent where there are no children. */
+  readonly bootChild?: BootThread;
   /** Milliseconds on the clock shared with its threads. */
   now(): number;
 }
@@ -68,6 +73,9 @@ export class ThreadPool<Token> implements Pool<Token> {
   /** Also those that were retired; a slot keeps its index. */
   readonly #all: ThreadSlot<Token>[] = [];
   #slots: readonly ThreadSlot<Token>[] = [];
+  /** As `#all`, beside each. */
+  readonly #allChildren: ThreadSlot<Token>[] = [];
+  #children: readonly ThreadSlot<Token>[] = [];
   #listener: PoolListener<Token> | undefined;
   #stopping: Promise<{ readonly lostThreads: number }> | undefined;
 
@@ -78,11 +86,21 @@ export class ThreadPool<Token> implements Pool<Token> {
     this.#logger = options.logger ?? silentLogger;
     this.#time = { now: () => kind.now(), wallNow: () => this.#clock.now() };
     this.#modules = [...options.modules];
-    this.#slots = this.#take(options.threads);
+    this.#take(options.threads);
   }
 
   get slots(): readonly ThreadSlot<Token>[] {
     return this.#slots;
+  }
+
+  get children(): readonly ThreadSlot<Token>[] {
+    return this.#children;
+  }
+
+  /** One after the other, so that one task that needs a child does not start all of them. */
+  warm(index: number): void {
+    if (this.#stopping !== undefined || this.#children.some((each) => each.isOpen && !each.isReady)) return;
+    this.#children[index]?.open().catch(() => {});
   }
 
   get handlers(): readonly HandlerInfo[] {
@@ -121,14 +139,16 @@ export class ThreadPool<Token> implements Pool<Token> {
 
   async resize(threads: number): Promise<void> {
     if (this.#stopping !== undefined) throw new StoppedError('The pool');
-    this.#slots = this.#take(threads);
+    this.#take(threads);
     const opened = this.#slots.filter((slot) => !slot.isOpen).map((slot) => slot.open().catch(() => {}));
-    const retired = this.#all.slice(threads).filter((slot) => slot.isOpen);
+    const surplus = [...this.#all.slice(threads), ...this.#allChildren.slice(threads)];
+    const retired = surplus.filter((slot) => slot.isOpen);
     await Promise.all([...opened, ...retired.map((slot) => slot.retire())]);
   }
 
   stop(killMs: number): Promise<{ readonly lostThreads: number }> {
-    this.#stopping ??= Promise.all(this.#all.map((slot) => slot.stop(killMs))).then((lost) => ({
+    const all = [...this.#all, ...this.#allChildren];
+    this.#stopping ??= Promise.all(all.map((slot) => slot.stop(killMs))).then((lost) => ({
       lostThreads: lost.reduce((sum, each) => sum + each, 0),
     }));
     return this.#stopping;
@@ -141,35 +161,41 @@ export class ThreadPool<Token> implements Pool<Token> {
 
   /** The answers of all live threads. */
   #ask(url: string): Promise<readonly HandlerInfo[]>[] {
-    const answers = this.#slots.flatMap((slot) => slot.register(url) ?? []);
+    const answers = [...this.#slots, ...this.#children].flatMap((slot) => slot.register(url) ?? []);
     for (const each of answers) {
       each.catch((error) => this.#logger.warn({ module: url, error }, 'a thread could not import a module'));
     }
     return answers;
   }
 
-  /** The first `threads` slots; those that were never needed are made. */
-  #take(threads: number): readonly ThreadSlot<Token>[] {
+  /** The first `threads` slots are in use; those that were never needed are made. */
+  #take(threads: number): void {
     if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
       throw new InvalidArgumentError('threads', `an integer from 1 to ${MAX_THREADS}`, threads);
     }
-    const { recycle, lostAfterMs = 1_000, stopAppsMs = 5_000 } = this.#options;
-    while (this.#all.length < threads) {
-      this.#all.push(
-        new ThreadSlot(this.#all.length, {
-          clock: this.#clock,
-          time: this.#time,
-          recycle: { tasks: Number.POSITIVE_INFINITY, heapBytes: Number.POSITIVE_INFINITY, ...recycle },
-          boot: this.#kind.boot,
-          lostAfterMs,
-          stopAppsMs,
-          listener: () => this.#requireListener(),
-          threadSetup: () => this.#threadSetup(),
-          learn: (handlers) => this.#learn(handlers),
-        }),
-      );
+    const { boot, bootChild } = this.#kind;
+    for (let index = this.#all.length; index < threads; index++) {
+      this.#all.push(this.#newSlot(index, 'thread', boot));
+      if (bootChild !== undefined) this.#allChildren.push(this.#newSlot(index, 'process', bootChild));
     }
-    return this.#all.slice(0, threads);
+    this.#slots = this.#all.slice(0, threads);
+    this.#children = this.#allChildren.slice(0, threads);
+  }
+
+  #newSlot(index: number, isolation: Isolation, boot: BootThread): ThreadSlot<Token> {
+    const { recycle, lostAfterMs = 1_000, stopAppsMs = 5_000 } = this.#options;
+    return new ThreadSlot(index, {
+      clock: this.#clock,
+      time: this.#time,
+      recycle: { tasks: Number.POSITIVE_INFINITY, heapBytes: Number.POSITIVE_INFINITY, ...recycle },
+      isolation,
+      boot,
+      lostAfterMs,
+      stopAppsMs,
+      listener: () => this.#requireListener(),
+      threadSetup: () => this.#threadSetup(),
+      learn: (handlers) => this.#learn(handlers),
+    });
   }
 
   #threadSetup(): ThreadSetup {

@@ -9,6 +9,7 @@
  */
 import type { Clock, Disarm } from '../clock.js';
 import { StoppedError, type TasksModuleError } from '../errors.js';
+import type { Isolation } from '../task/task-options.js';
 import type { PoolClock } from './batch.js';
 import { Crew, type CrewBounds } from './crew.js';
 import type {
@@ -29,6 +30,7 @@ export interface SlotSetup<Token> extends CrewBounds {
   readonly clock: Clock;
   readonly time: PoolClock;
   readonly recycle: RecycleRule;
+  readonly isolation: Isolation;
   readonly boot: BootThread;
   readonly listener: () => PoolListener<Token>;
   /** For a thread that boots now. */
@@ -62,6 +64,10 @@ export class ThreadSlot<Token> implements Slot<Token>, StationOwner<Token> {
     this.#setup = setup;
     this.#nowhere = new Station(this, this, NO_THREAD, setup.clock, setup.time);
     this.#nowhere.bury({ expected: true, detail: 'there is no thread' });
+  }
+
+  get isolation(): Isolation {
+    return this.#setup.isolation;
   }
 
   get isOpen(): boolean {
@@ -262,8 +268,8 @@ export class ThreadSlot<Token> implements Slot<Token>, StationOwner<Token> {
     this.listener.threadEvent(event);
   }
 
-  #who(crew: Crew<Token>): { readonly slot: number; readonly threadId: number } {
-    return { slot: this.index, threadId: crew.thread.threadId };
+  #who(crew: Crew<Token>): Pick<ThreadEvent, 'slot' | 'threadId' | 'isolation'> {
+    return { slot: this.index, threadId: crew.thread.threadId, isolation: this.isolation };
   }
 }
 

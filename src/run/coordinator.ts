@@ -187,7 +187,8 @@ export class Coordinator implements ExecutorHost {
   handed({ queue, batch, items }: RunningBatch): void {
     if (!this.events.wants('handed')) return;
     const at = this.clock.now();
-    this.events.tell({ kind: 'handed', queue, thread: batch.slot.index, tasks: items.length, at });
+    const { index: thread, isolation } = batch.slot;
+    this.events.tell({ kind: 'handed', queue, thread, isolation, tasks: items.length, at });
   }
 
   settled(settlements: readonly Settlement[]): void {
@@ -233,20 +234,16 @@ export class Coordinator implements ExecutorHost {
   }
 
   threadEvent(event: ThreadEvent): void {
+    const { kind, slot: thread, isolation } = event;
+    const what = isolation === 'thread' ? 'worker thread' : 'child process';
     const detail = 'detail' in event ? event.detail : '';
-    if (event.kind === 'exited' && !event.expected) {
-      this.#logger.warn({ thread: event.slot, detail }, 'a worker thread died and is replaced');
+    if (kind === 'exited' && !event.expected) {
+      this.#logger.warn({ thread, detail }, `a ${what} died and is replaced`);
     }
-    if (event.kind === 'lost')
-      this.#logger.warn({ thread: event.slot }, 'a worker thread is stuck in native code');
+    if (kind === 'lost') this.#logger.warn({ thread }, `a ${what} is stuck in native code`);
     if (this.events.wants('thread')) {
-      this.events.tell({
-        kind: 'thread',
-        event: event.kind,
-        thread: event.slot,
-        detail,
-        at: this.clock.now(),
-      });
+      const at = this.clock.now();
+      this.events.tell({ kind: 'thread', event: kind, thread, isolation, detail, at });
     }
   }
 

@@ -7,6 +7,7 @@ import diagnostics from 'node:diagnostics_channel';
 import type { EpochMs } from '../clock.js';
 import type { StoredError } from '../task/stored-error.js';
 import type { TaskId } from '../task/task.js';
+import type { Isolation } from '../task/task-options.js';
 import { EventQueue } from './event-queue.js';
 
 interface OfTask {
@@ -19,11 +20,12 @@ interface OfTask {
 /** One step of a task or of the runtime. Told after it is flushed, except `progress` and `log`. */
 export type RuntimeEvent =
   | ({ readonly kind: 'enqueued' } & OfTask)
-  /** Tasks went to a thread as one message; they start one after the other, or come back. */
+  /** Tasks went to a thread or child as one message; they start one after the other, or come back. */
   | {
       readonly kind: 'handed';
       readonly queue: string;
       readonly thread: number;
+      readonly isolation: Isolation;
       readonly tasks: number;
       readonly at: EpochMs;
     }
@@ -46,6 +48,7 @@ export type RuntimeEvent =
       readonly kind: 'thread';
       readonly event: string;
       readonly thread: number;
+      readonly isolation: Isolation;
       readonly detail: string;
       readonly at: EpochMs;
     }

@@ -5,6 +5,7 @@ import type { RunningItem } from '../run/running-item.js';
 
 export class PlannedSlot implements Slot<RunningItem> {
   readonly index = 0;
+  readonly isolation = 'thread';
   readonly isReady = true;
   readonly batches: readonly Batch<RunningItem>[] = [];
   readonly #thread: Slot<RunningItem>;

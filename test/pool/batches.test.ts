@@ -1,6 +1,6 @@
 /** Hand-over of batches, their results, and taking items back. */
 import { describe, expect, it } from 'vitest';
-import { Gate, openPool, resultOf, type TestItem, type TestPool } from './harness.js';
+import { Gate, ISOLATIONS, openPool, resultOf, type TestItem, type TestPool } from './harness.js';
 
 const items = (count: number, name = 'noop'): TestItem[] =>
   Array.from({ length: count }, (_, index) => ({ token: `${index}`, name, payload: { index } }));
@@ -8,9 +8,9 @@ const items = (count: number, name = 'noop'): TestItem[] =>
 /** Waits until `count` items are reported. */
 const reported = (pool: TestPool, count: number) => pool.until(() => pool.items.length >= count);
 
-describe('a batch', () => {
+describe.each(ISOLATIONS)('a batch (%s)', (isolation) => {
   it('reports each item once, in order, with its own result', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const batch = pool.hand(items(256));
     await reported(pool, 256);
     expect(pool.items.map((each) => each.token)).toEqual(items(256).map((each) => each.token));
@@ -21,7 +21,7 @@ describe('a batch', () => {
 
   it('runs asynchronous handlers one after the other', async () => {
     const gate = new Gate();
-    const pool = await openPool({ services: gate.services });
+    const pool = await openPool({ isolation, services: gate.services });
     pool.hand([
       { token: 'a', name: 'gated', payload: 'a' },
       { token: 'b', name: 'noop' },
@@ -35,7 +35,7 @@ describe('a batch', () => {
 
   it('waits for the one before it on the same slot, unless it is parallel', async () => {
     const gate = new Gate();
-    const pool = await openPool({ services: gate.services });
+    const pool = await openPool({ isolation, services: gate.services });
     pool.hand([{ token: 'a', name: 'gated', payload: 'a' }]);
     pool.hand([{ token: 'serial', name: 'noop' }]);
     await pool.begun('a');
@@ -49,7 +49,7 @@ describe('a batch', () => {
 
   it('runs parallel ones at the same time', async () => {
     const gate = new Gate();
-    const pool = await openPool({ services: gate.services });
+    const pool = await openPool({ isolation, services: gate.services });
     for (const token of ['a', 'b', 'c'])
       pool.hand([{ token, name: 'gated', payload: token }], pool.slot, true);
     for (const token of ['a', 'b', 'c']) await pool.begun(token);
@@ -62,7 +62,7 @@ describe('a batch', () => {
 
   it('reports what has finished while it goes on', async () => {
     const gate = new Gate();
-    const pool = await openPool({ services: gate.services });
+    const pool = await openPool({ isolation, services: gate.services });
     const batch = pool.hand([
       ...items(3),
       { token: 'last', name: 'gated', payload: 'last' },
@@ -76,7 +76,7 @@ describe('a batch', () => {
   });
 
   it('takes results of any size, in the page or beside it', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const sizes = [0, 1, 1_000, 100_000, 150_000, 300_000, 20, 5_000_000];
     pool.hand(sizes.map((payload, index) => ({ token: `${index}`, name: 'bytes', payload })));
     await reported(pool, sizes.length);
@@ -85,7 +85,7 @@ describe('a batch', () => {
   });
 
   it('takes payloads of any size', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const payload = new Uint8Array(3_000_000).fill(3);
     const result = await pool.result({ name: 'noop', payload });
     expect(Buffer.compare(result as Uint8Array, payload)).toBe(0);
@@ -93,7 +93,7 @@ describe('a batch', () => {
   });
 
   it('uses its pages again without mixing them up', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     let handed = 0;
     for (const size of [256, 1, 100, 256, 3, 256]) {
       pool.hand(
@@ -111,14 +111,14 @@ describe('a batch', () => {
   });
 
   it('may be larger than a page', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     pool.hand(items(700));
     await reported(pool, 700);
     expect(pool.items.every((each) => each.outcome.kind === 'completed')).toBe(true);
   });
 
   it('knows any number of names', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     for (let from = 0; from < 6_000; from += 200) {
       pool.hand(Array.from({ length: 200 }, (_, index) => ({ name: `images.n${from + index}` })));
     }
@@ -129,7 +129,7 @@ describe('a batch', () => {
   });
 
   it('moves buffers to the thread, and refuses what cannot be moved as an outcome', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const buffer = new Uint8Array([1, 2, 3]).buffer;
     const moved = { value: { data: new Uint8Array(buffer) }, list: [buffer] };
     expect(await pool.result({ name: 'noop', moved })).toEqual({ data: new Uint8Array([1, 2, 3]) });
@@ -141,7 +141,7 @@ describe('a batch', () => {
 
   it('tells when each item started, on the wall clock, and how long it ran', async () => {
     const before = Date.now();
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     pool.hand([...items(2), { token: 'later', name: 'later' }]);
     await reported(pool, 3);
     for (const item of pool.items) {
@@ -154,7 +154,7 @@ describe('a batch', () => {
   });
 
   it('calls the listener never from inside a call', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     let isInside = false;
     pool.onCall = () => expect(isInside).toBe(false);
     for (let round = 0; round < 20; round++) {
@@ -169,7 +169,7 @@ describe('a batch', () => {
   });
 
   it('for a slot without a thread comes back as released', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     await pool.pool.stop(0);
     pool.hand(items(2));
     await reported(pool, 2);
@@ -181,10 +181,10 @@ describe('a batch', () => {
   });
 });
 
-describe('recall', () => {
+describe.each(ISOLATIONS)('recall (%s)', (isolation) => {
   it('takes back what has not started, and only that', async () => {
     const gate = new Gate();
-    const pool = await openPool({ services: gate.services });
+    const pool = await openPool({ isolation, services: gate.services });
     const batch = pool.hand([{ token: 'a', name: 'gated', payload: 'a' }, ...items(4)]);
     const prefetched = pool.hand(items(2).map((each) => ({ ...each, token: `second ${each.token}` })));
     await pool.begun('a');
@@ -199,7 +199,7 @@ describe('recall', () => {
   });
 
   it('law: each item is either recalled or reported, never both, whoever is first', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     for (let round = 0; round < 60; round++) {
       const size = 1 + ((round * 37) % 256);
       pool.items.length = 0;

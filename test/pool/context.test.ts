@@ -1,11 +1,11 @@
 /** What a handler can do through its context. */
 import { describe, expect, it } from 'vitest';
 import { decodeValue } from '#src/task/codec.js';
-import { errorOf, Gate, openPool, resultOf, TASK_ID } from './harness.js';
+import { errorOf, Gate, ISOLATIONS, openPool, resultOf, TASK_ID } from './harness.js';
 
-describe('context', () => {
+describe.each(ISOLATIONS)('context (%s)', (isolation) => {
   it('says which task, which name and which attempt', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     expect(await pool.result({ name: 'about', attempt: 3 })).toEqual({
       taskId: TASK_ID,
       name: 'about',
@@ -16,10 +16,10 @@ describe('context', () => {
   });
 });
 
-describe('context.log', () => {
+describe.each(ISOLATIONS)('context.log (%s)', (isolation) => {
   it('is heard at once and kept with the outcome', async () => {
     const gate = new Gate();
-    const pool = await openPool({ services: gate.services });
+    const pool = await openPool({ isolation, services: gate.services });
     const { outcome, extras } = await pool.run({ name: 'chatty', payload: { lines: 3, length: 4 } });
     expect(outcome.kind).toBe('completed');
     expect(extras?.logs?.map((each) => each.message)).toEqual(['0 ää', '1 ää', '2 ää']);
@@ -27,14 +27,14 @@ describe('context.log', () => {
   });
 
   it('keeps 100 lines and then a count of the others', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const { extras } = await pool.run({ name: 'chatty', payload: { lines: 250, length: 4 } });
     expect(extras?.logs).toHaveLength(101);
     expect(extras?.logs?.at(-1)?.message).toBe('… 150 more lines were dropped');
   });
 
   it('cuts a line at 2 KiB, not inside a character', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     for (const length of [1_025, 1_026, 5_000, 100_000]) {
       const { extras } = await pool.run({ name: 'chatty', payload: { lines: 1, length } });
       const line = extras!.logs![0]!.message;
@@ -45,9 +45,9 @@ describe('context.log', () => {
   });
 });
 
-describe('context.progress', () => {
+describe.each(ISOLATIONS)('context.progress (%s)', (isolation) => {
   it('is heard at most ten times a second, and the last value always', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const { extras, runMs } = await pool.run({ name: 'counting', payload: 100_000 });
     expect(extras?.progress).toBe(100_000);
     const values = pool.progressed.map((each) => each.value);
@@ -57,16 +57,16 @@ describe('context.progress', () => {
   });
 
   it('refuses what is not plain data, in the handler', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const item = await pool.run({ name: 'badProgress' });
     expect(errorOf(item)).toMatchObject({ code: 'ERR_MILLRACE_NOT_ENCODABLE', fields: { path: 'callback' } });
   });
 });
 
-describe('context.snooze', () => {
+describe.each(ISOLATIONS)('context.snooze (%s)', (isolation) => {
   for (const name of ['snoozing', 'forgetfulSnooze']) {
     it(`puts the task off: ${name}`, async () => {
-      const pool = await openPool();
+      const pool = await openPool({ isolation });
       expect((await pool.run({ name, payload: 5_000 })).outcome).toEqual({ kind: 'snoozed', delayMs: 5_000 });
       const year = 31_536_000_000;
       expect((await pool.run({ name, payload: year })).outcome).toEqual({ kind: 'snoozed', delayMs: year });
@@ -75,7 +75,7 @@ describe('context.snooze', () => {
 
   for (const ms of [-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 31_536_000_001]) {
     it(`refuses ${ms}`, async () => {
-      const pool = await openPool();
+      const pool = await openPool({ isolation });
       await expect(pool.result({ name: 'snoozing', payload: ms })).rejects.toMatchObject({
         code: 'ERR_MILLRACE_INVALID_ARGUMENT',
       });
@@ -83,9 +83,9 @@ describe('context.snooze', () => {
   }
 });
 
-describe('context.enqueue', () => {
+describe.each(ISOLATIONS)('context.enqueue (%s)', (isolation) => {
   it('goes with the completion', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const { outcome, extras } = await pool.run({ name: 'enqueuing', payload: { now: false } });
     expect(outcome.kind).toBe('completed');
     const requests = extras?.enqueue?.map(({ name, body, options }) => ({
@@ -101,14 +101,14 @@ describe('context.enqueue', () => {
   });
 
   it('goes with nothing else', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const { outcome, extras } = await pool.run({ name: 'enqueuing', payload: { now: false, fail: true } });
     expect(outcome.kind).toBe('failed');
     expect(extras).toBeUndefined();
   });
 
   it('with now: true is done at once and gives the id', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     expect(await pool.result({ token: 'a', name: 'enqueuing', payload: { now: true } })).toBe('an id');
     expect(pool.enqueued).toMatchObject([
       { token: 'a', request: { name: 'noop', options: { priority: 7 } } },
@@ -116,7 +116,7 @@ describe('context.enqueue', () => {
   });
 
   it('with now: true rejects with the error of the host', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     pool.answerEnqueue = () =>
       Promise.reject(Object.assign(new Error('full'), { code: 'ERR_MILLRACE_QUEUE_FULL' }));
     await expect(pool.result({ name: 'enqueuing', payload: { now: true } })).rejects.toMatchObject({
@@ -130,7 +130,7 @@ describe('context.enqueue', () => {
   });
 
   it('refuses unknown options in the handler', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     await expect(pool.result({ name: 'badEnqueue' })).rejects.toMatchObject({
       code: 'ERR_MILLRACE_UNKNOWN_OPTION',
       nearest: 'priority',
@@ -138,7 +138,7 @@ describe('context.enqueue', () => {
   });
 });
 
-describe('context.services', () => {
+describe.each(ISOLATIONS)('context.services (%s)', (isolation) => {
   const services = {
     add: (_call: unknown, a: number, b: number) => a + b,
     deep: {
@@ -154,14 +154,14 @@ describe('context.services', () => {
   };
 
   it('calls functions of the host, with `this` and with who calls', async () => {
-    const pool = await openPool({ services });
+    const pool = await openPool({ isolation, services });
     expect(await pool.result({ name: 'calling', payload: 'add' })).toBe(3);
     expect(await pool.result({ name: 'calling', payload: 'deep.multiply' })).toBe(20);
     expect(await pool.result({ name: 'calling', payload: 'whoami' })).toBe(TASK_ID);
   });
 
   it('rejects with the error of the host, whole', async () => {
-    const pool = await openPool({ services });
+    const pool = await openPool({ isolation, services });
     const item = await pool.run({ name: 'calling', payload: 'fail' });
     expect(errorOf(item)).toMatchObject({
       name: 'RangeError',
@@ -182,7 +182,7 @@ describe('context.services', () => {
     'add.call',
   ]) {
     it(`has no ${path}`, async () => {
-      const pool = await openPool({ services });
+      const pool = await openPool({ isolation, services });
       await expect(pool.result({ name: 'calling', payload: path })).rejects.toMatchObject({
         code: 'ERR_MILLRACE_UNSUPPORTED',
       });
@@ -190,7 +190,7 @@ describe('context.services', () => {
   }
 
   it('is refused when the pool was given none', async () => {
-    const pool = await openPool({ services: {} });
+    const pool = await openPool({ isolation, services: {} });
     await expect(pool.result({ name: 'calling', payload: 'add' })).rejects.toMatchObject({
       code: 'ERR_MILLRACE_UNSUPPORTED',
     });
@@ -207,7 +207,7 @@ describe('context.services', () => {
         signal = call.signal;
         return new Promise(() => {});
       };
-      const pool = await openPool({ services: { gate } });
+      const pool = await openPool({ isolation, services: { gate } });
       const batch = pool.hand([{ token: 'a', name: 'gated', timeoutMs, killGraceMs: 10 }]);
       await pool.begun('a');
       if (timeoutMs > 1_000) batch.abort(0, 'cancelled');
@@ -222,7 +222,7 @@ describe('context.services', () => {
       signals.push(call.signal);
       return 1;
     };
-    const pool = await openPool({ services: { add } });
+    const pool = await openPool({ isolation, services: { add } });
     expect(resultOf(await pool.run({ name: 'calling', payload: 'add' }))).toBe(1);
     expect(signals.map((each) => each.aborted)).toEqual([true]);
   });

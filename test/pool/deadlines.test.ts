@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '#src/clock.js';
-import { freshFile, openPool, resultOf } from './harness.js';
+import { freshFile, ISOLATIONS, openPool, resultOf } from './harness.js';
 
 /** Advances a clock that stands still while real time passes, until `done`. */
 async function letPass(clock: ManualClock, done: Promise<unknown>): Promise<void> {
@@ -20,9 +20,9 @@ async function letPass(clock: ManualClock, done: Promise<unknown>): Promise<void
 const TIMED_OUT = { kind: 'aborted', reason: 'timed-out' };
 const RELEASED = { kind: 'released', started: false, suspect: false };
 
-describe('a deadline', () => {
+describe.each(ISOLATIONS)('a deadline (%s)', (isolation) => {
   it('ends a busy loop by ending its thread, and charges nobody else', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     pool.hand([
       { token: 'before', name: 'noop', payload: 1 },
       { token: 'runaway', name: 'spin', timeoutMs: 50, killGraceMs: 20 },
@@ -41,7 +41,7 @@ describe('a deadline', () => {
   });
 
   it('releases what ran beside the runaway, started and not suspect', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     pool.hand([{ token: 'beside', name: 'never' }], pool.slot, true);
     await pool.begun('beside');
     pool.hand([{ token: 'runaway', name: 'spin', timeoutMs: 30, killGraceMs: 10 }], pool.slot, true);
@@ -52,7 +52,7 @@ describe('a deadline', () => {
   });
 
   it('is seen at once in a busy loop, so that the thread lives on', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     for (const end of ['return', 'throw']) {
       const item = await pool.run({
         name: 'spinUntilAborted',
@@ -67,26 +67,26 @@ describe('a deadline', () => {
   });
 
   it('fires the signal of an asynchronous handler', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const item = await pool.run({ name: 'waitForSignal', timeoutMs: 30, killGraceMs: 5_000 });
     expect(item.outcome).toEqual({ ...TIMED_OUT, threadKilled: false });
     expect(pool.events.map((each) => each.kind)).toEqual(['ready']);
   });
 
   it('ends the thread of an asynchronous handler that does not listen', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const item = await pool.run({ name: 'never', timeoutMs: 30, killGraceMs: 30 });
     expect(item.outcome).toEqual({ ...TIMED_OUT, threadKilled: true });
   });
 
   it('ends a thread that waits on shared memory', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const item = await pool.run({ name: 'waitForever', timeoutMs: 30, killGraceMs: 10 });
     expect(item.outcome).toEqual({ ...TIMED_OUT, threadKilled: true });
   });
 
   it('counts from the start of the handler, not from the hand-over', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     pool.hand([
       { token: 'first', name: 'spinUntilAborted', payload: { end: 'return' }, timeoutMs: 120 },
       { token: 'second', name: 'noop', timeoutMs: 60 },
@@ -96,7 +96,7 @@ describe('a deadline', () => {
 
   it('of Infinity never comes', async () => {
     const clock = new ManualClock();
-    const pool = await openPool({ clock });
+    const pool = await openPool({ isolation, clock });
     const batch = pool.hand([{ token: 'a', name: 'never', timeoutMs: Number.POSITIVE_INFINITY }]);
     await pool.begun('a');
     for (let hour = 0; hour < 3; hour++) clock.advance(3_600_000);
@@ -107,9 +107,9 @@ describe('a deadline', () => {
   });
 });
 
-describe('abort', () => {
+describe.each(ISOLATIONS)('abort (%s)', (isolation) => {
   it('asks a running item to stop, for the reason given', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     for (const reason of ['cancelled', 'stopped'] as const) {
       const batch = pool.hand([{ token: reason, name: 'waitForSignal', killGraceMs: 5_000 }]);
       await pool.begun(reason);
@@ -124,7 +124,7 @@ describe('abort', () => {
   });
 
   it('keeps a result that was made in spite of a stop, but not of a cancel', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const outcomes: unknown[] = [];
     for (const reason of ['cancelled', 'stopped'] as const) {
       const payload = { end: 'return' };
@@ -137,7 +137,7 @@ describe('abort', () => {
   });
 
   it('ends the thread after the grace', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const batch = pool.hand([
       { token: 'a', name: 'spin', killGraceMs: 20 },
       { token: 'b', name: 'noop' },
@@ -150,7 +150,7 @@ describe('abort', () => {
   });
 
   it('of an item that does not run does nothing', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const batch = pool.hand([
       { token: 'a', name: 'waitForSignal' },
       { token: 'b', name: 'about' },
@@ -204,4 +204,24 @@ describe('a thread stuck in native code', () => {
     await pool.event('exited');
     expect(pool.items).toHaveLength(1);
   });
+});
+
+describe('a child process', () => {
+  for (const name of ['spin', 'stuck']) {
+    it(`is ended in time, whatever it does: ${name}`, async () => {
+      const fifo = freshFile('fifo');
+      execFileSync('mkfifo', [fifo]);
+      const pool = await openPool({ isolation: 'process' });
+      pool.hand([
+        { token: 'a', name, payload: fifo, timeoutMs: 30, killGraceMs: 10 },
+        { token: 'behind', name: 'noop' },
+      ]);
+      expect((await pool.finishedItem('a')).outcome).toEqual({ ...TIMED_OUT, threadKilled: true });
+      expect((await pool.finishedItem('behind')).outcome).toEqual(RELEASED);
+      expect(await pool.event('exited')).toMatchObject({ expected: true });
+      await pool.event('ready', 2);
+      expect(await pool.result({ name: 'noop', payload: 'on' })).toBe('on');
+      expect(pool.events.every((each) => each.kind !== 'lost')).toBe(true);
+    });
+  }
 });

@@ -1,14 +1,26 @@
 /** Threads that die by themselves: who is charged, and that the pool goes on. */
 import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { fixture, freshFile, openPool, preparePool, resultOf } from './harness.js';
+import { DYING, fixture, freshFile, ISOLATIONS, openPool, preparePool, resultOf } from './harness.js';
 
 const RELEASED = { kind: 'released', started: false, suspect: false };
 
-describe('the death of a thread', () => {
+describe.each(ISOLATIONS)('a death (%s)', (isolation) => {
   const DEATHS = [
-    { by: 'process.exit', name: 'exit', payload: 7, detail: 'worker exited with code 7', code: 7 },
-    { by: 'process.exit(0)', name: 'exit', payload: 0, detail: 'worker exited with code 0', code: 0 },
+    {
+      by: 'process.exit',
+      name: 'exit',
+      payload: 7,
+      detail: `${DYING[isolation]} exited with code 7`,
+      code: 7,
+    },
+    {
+      by: 'process.exit(0)',
+      name: 'exit',
+      payload: 0,
+      detail: `${DYING[isolation]} exited with code 0`,
+      code: 0,
+    },
     {
       by: 'an uncaught exception',
       name: 'uncaught',
@@ -27,7 +39,7 @@ describe('the death of a thread', () => {
   ];
   for (const { by, name, payload, detail, code } of DEATHS) {
     it(`by ${by} charges the one item that ran`, async () => {
-      const pool = await openPool();
+      const pool = await openPool({ isolation });
       pool.hand([
         { token: 'before', name: 'noop', payload: 1 },
         // It runs for the second time: the first time nobody could tell who left an uncaught error behind.
@@ -44,13 +56,13 @@ describe('the death of a thread', () => {
   }
 
   it('by an error that nobody caught charges the only task that the thread ever had', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const { outcome } = await pool.run({ name: 'uncaught', payload: 'oops' });
     expect(outcome).toMatchObject({ kind: 'crashed', detail: 'uncaught TypeError: oops' });
   });
 
   it('by an error that a finished task left behind charges nobody: who ran is suspect', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     pool.hand([
       { token: 'culprit', name: 'lateUnhandled', payload: 'too late' },
       { token: 'innocent', name: 'never' },
@@ -62,22 +74,24 @@ describe('the death of a thread', () => {
 
   it('by lack of memory charges the one item that ran', async () => {
     const pool = await openPool({
+      isolation,
       resourceLimits: { maxOldGenerationSizeMb: 24, maxYoungGenerationSizeMb: 4 },
     });
     const { outcome } = await pool.run({ name: 'eatHeap' });
-    expect(outcome).toMatchObject({ kind: 'crashed', code: 'ERR_WORKER_OUT_OF_MEMORY' });
+    const code = { thread: 'ERR_WORKER_OUT_OF_MEMORY', process: 'SIGABRT' }[isolation];
+    expect(outcome).toMatchObject({ kind: 'crashed', code, detail: expect.stringContaining('memory') });
     await pool.event('ready', 2);
     expect(await pool.result({ name: 'noop', payload: 2 })).toBe(2);
   });
 
   it('is none when the stack overflows: that is a failure like any other', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     await expect(pool.result({ name: 'overflow' })).rejects.toMatchObject({ name: 'RangeError' });
     expect(pool.events.map((each) => each.kind)).toEqual(['ready']);
   });
 
   it('charges nobody when several ran: all are suspect', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     pool.hand([{ token: 'innocent', name: 'never' }], pool.slot, true);
     await pool.begun('innocent');
     pool.hand([{ token: 'culprit', name: 'exit', payload: 1 }], pool.slot, true);
@@ -88,7 +102,7 @@ describe('the death of a thread', () => {
   });
 
   it('charges nobody when none ran, and keeps what was done before', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     expect(await pool.result({ name: 'lateUnhandled', payload: 'too late' })).toBe('done before');
     expect(await pool.event('exited')).toMatchObject({ detail: 'uncaught Error: too late', expected: false });
     await pool.event('ready', 2);
@@ -96,7 +110,7 @@ describe('the death of a thread', () => {
   });
 
   it('loses no result that was finished, however large', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     pool.hand([
       { token: 'small', name: 'bytes', payload: 10 },
       { token: 'large', name: 'bytes', payload: 4_000_000 },
@@ -108,7 +122,7 @@ describe('the death of a thread', () => {
   });
 
   it('keeps the last words of the item that was charged', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     pool.hand([{ token: 'a', name: 'lastWords', payload: 6 }]);
     const { extras } = await pool.finishedItem('a');
     expect(extras?.progress).toBe('begun');
@@ -116,10 +130,10 @@ describe('the death of a thread', () => {
   });
 
   it('again and again never shrinks the pool', async () => {
-    const pool = await openPool({ threads: 2 });
+    const pool = await openPool({ isolation, threads: 2 });
     await pool.event('ready', 2);
     for (let round = 0; round < 6; round++) {
-      const [first, second] = pool.pool.slots;
+      const [first, second] = pool.slots;
       const ends = [
         pool.run({ name: 'exit', payload: 1 }, first!),
         pool.run({ name: 'exit', payload: 1 }, second!),
@@ -127,27 +141,29 @@ describe('the death of a thread', () => {
       for (const end of ends) expect((await end).outcome.kind).toBe('crashed');
       await pool.event('ready', 4 + round * 2);
     }
-    expect(pool.pool.slots.map((slot) => slot.isReady)).toEqual([true, true]);
+    expect(pool.slots.map((slot) => slot.isReady)).toEqual([true, true]);
   });
 });
 
-describe('a thread that dies while it boots', () => {
+describe.each(ISOLATIONS)('a thread or child that dies while it boots (%s)', (isolation) => {
   it('is replaced after a pause, for as long as it takes', async () => {
     const deathsFile = freshFile('deaths');
     writeFileSync(deathsFile, '');
     const env = { ...process.env, DEATHS_FILE: deathsFile };
-    const pool = await openPool({ modules: [fixture('tasks-modules/frail')], env });
+    const pool = await openPool({ isolation, modules: [fixture('tasks-modules/frail')], env });
     writeFileSync(deathsFile, 'xxx');
     expect((await pool.run({ name: 'exit', payload: 1 })).outcome.kind).toBe('crashed');
     await pool.event('exited', 4);
     await pool.event('ready', 2);
     const boots = pool.events.filter((each) => each.kind === 'exited').slice(1);
     for (const event of boots)
-      expect(event).toMatchObject({ detail: 'worker exited with code 3', expected: false });
+      expect(event).toMatchObject({ detail: `${DYING[isolation]} exited with code 3`, expected: false });
     expect(await pool.result({ name: 'noop', payload: 1 })).toBe(1);
   });
+});
 
-  it('fails start when it is the first', async () => {
+describe('the first thread that dies while it boots', () => {
+  it('fails start', async () => {
     const pool = preparePool({ modules: [fixture('tasks-modules/exits')] });
     await expect(pool.start()).rejects.toMatchObject({
       code: 'ERR_MILLRACE_TASKS_MODULE',

@@ -1,11 +1,11 @@
 /** Which function runs for a name, and how what it takes, returns and throws crosses over. */
 import { describe, expect, it } from 'vitest';
 import { encodeValue } from '#src/task/codec.js';
-import { errorOf, fixture, openPool, preparePool, type TestPool } from './harness.js';
+import { errorOf, fixture, ISOLATIONS, openPool, preparePool, type TestPool } from './harness.js';
 
-describe('the handlers of a module', () => {
+describe.each(ISOLATIONS)('the handlers of a module (%s)', (isolation) => {
   it('are its functions and what task() made, not classes, default, or names that begin with _', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const names = pool.pool.handlers.map((each) => each.name);
     expect(names).toContain('noop');
     expect(names).toContain('other.name');
@@ -26,13 +26,13 @@ describe('the handlers of a module', () => {
   ];
   for (const { name, by, payload, result } of CASES) {
     it(`find ${name} by ${by}`, async () => {
-      const pool = await openPool();
+      const pool = await openPool({ isolation });
       expect(await pool.result({ name, payload })).toBe(result);
     });
   }
 
   it('do not have every name', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const item = await pool.run({ name: 'nobody' });
     expect(errorOf(item)).toMatchObject({
       code: 'ERR_MILLRACE_NO_HANDLER',
@@ -54,7 +54,7 @@ describe('the handlers of a module', () => {
   ];
   for (const { module, why, cause } of REFUSED) {
     it(`are refused from ${module}: ${why}`, async () => {
-      const pool = preparePool({ modules: [fixture(module)], threads: 2 });
+      const pool = preparePool({ isolation, modules: [fixture(module)], threads: 2 });
       await expect(pool.start()).rejects.toMatchObject({
         code: 'ERR_MILLRACE_TASKS_MODULE',
         url: fixture(module),
@@ -65,12 +65,12 @@ describe('the handlers of a module', () => {
   }
 
   it('are refused when two modules have the same name', async () => {
-    const pool = preparePool({ modules: [fixture('tasks'), fixture('tasks-modules/clashes')] });
+    const pool = preparePool({ isolation, modules: [fixture('tasks'), fixture('tasks-modules/clashes')] });
     await expect(pool.start()).rejects.toThrow('another module already handles "noop"');
   });
 });
 
-describe('what a handler throws', () => {
+describe.each(ISOLATIONS)('what a handler throws (%s)', (isolation) => {
   const THROWN = [
     { what: 'undefined', stored: { message: 'undefined' } },
     { what: 'null', stored: { message: 'null' } },
@@ -91,7 +91,7 @@ describe('what a handler throws', () => {
   ];
   for (const { what, stored } of THROWN) {
     it(`is kept: ${what}`, async () => {
-      const pool = await openPool();
+      const pool = await openPool({ isolation });
       const item = await pool.run({ name: 'throwing', payload: what });
       expect(item.outcome).toMatchObject({ kind: 'failed', retryable: true, invalidPayload: false });
       expect(errorOf(item)).toMatchObject(stored);
@@ -100,14 +100,14 @@ describe('what a handler throws', () => {
   }
 
   it('keeps its stack', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     const item = await pool.run({ name: 'throwing', payload: 'rich' });
     expect(errorOf(item).stack).toContain('fixtures/tasks.js');
   });
 
   for (const what of ['not-retryable', 'own-retryable']) {
     it(`says that another attempt is pointless: ${what}`, async () => {
-      const pool = await openPool();
+      const pool = await openPool({ isolation });
       expect((await pool.run({ name: 'throwing', payload: what })).outcome).toMatchObject({
         retryable: false,
       });
@@ -115,7 +115,7 @@ describe('what a handler throws', () => {
   }
 });
 
-describe('what a handler returns', () => {
+describe.each(ISOLATIONS)('what a handler returns (%s)', (isolation) => {
   const REFUSED = [
     { what: 'function', code: 'ERR_MILLRACE_NOT_ENCODABLE', fields: { path: 'deep[1].callback' } },
     { what: 'getter', code: 'ERR_MILLRACE_NOT_ENCODABLE', fields: { path: 'trap' } },
@@ -123,7 +123,7 @@ describe('what a handler returns', () => {
   ];
   for (const { what, code, fields } of REFUSED) {
     it(`fails its task, for good, when it cannot be kept: ${what}`, async () => {
-      const pool = await openPool();
+      const pool = await openPool({ isolation });
       const item = await pool.run({ name: 'returning', payload: what });
       expect(item.outcome).toMatchObject({ kind: 'failed', retryable: false, invalidPayload: false });
       expect(errorOf(item)).toMatchObject({ code, fields });
@@ -132,24 +132,24 @@ describe('what a handler returns', () => {
   }
 
   it('is awaited when it is a thenable', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     expect(await pool.result({ name: 'returning', payload: 'thenable' })).toBe('thenable');
   });
 
   it('may be nothing', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     expect(await pool.result({ name: 'returning' })).toBeUndefined();
   });
 
   it('is bounded as the pool was told', async () => {
-    const pool = await openPool({ maxResultBytes: 1_000, maxBufferBytes: 500 });
+    const pool = await openPool({ isolation, maxResultBytes: 1_000, maxBufferBytes: 500 });
     await expect(pool.result({ name: 'text', payload: 600 })).rejects.toMatchObject({ maxBytes: 1_000 });
     await expect(pool.result({ name: 'bytes', payload: 501 })).rejects.toMatchObject({ maxBytes: 500 });
     expect(await pool.result({ name: 'text', payload: 10 })).toBe('é'.repeat(10));
   });
 });
 
-describe('a payload', () => {
+describe.each(ISOLATIONS)('a payload (%s)', (isolation) => {
   const failsAsInvalid = async (pool: TestPool, body: Uint8Array, name = 'noop') => {
     const item = await pool.run({ name, body });
     expect(item.outcome).toMatchObject({ kind: 'failed', retryable: false, invalidPayload: true });
@@ -157,7 +157,7 @@ describe('a payload', () => {
   };
 
   it('that does not decode is invalid', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     expect(await failsAsInvalid(pool, new Uint8Array([99, 1, 2]))).toMatchObject({
       code: 'ERR_MILLRACE_NOT_DECODABLE',
     });
@@ -167,7 +167,7 @@ describe('a payload', () => {
   });
 
   it('is checked by the schema of its task, whose output the handler gets', async () => {
-    const pool = await openPool();
+    const pool = await openPool({ isolation });
     expect(await pool.result({ name: 'checked', payload: { size: 4 } })).toBe(10);
     const error = await failsAsInvalid(pool, encodeValue({ size: 'four' }).slice(), 'checked');
     expect(error).toMatchObject({
@@ -179,7 +179,7 @@ describe('a payload', () => {
   });
 
   it('may be in a format of the module; so may a result', async () => {
-    const pool = await openPool({ modules: [fixture('tasks-modules/codecs')] });
+    const pool = await openPool({ isolation, modules: [fixture('tasks-modules/codecs')] });
     const reversed = {
       name: 'reversed',
       encode: (value: unknown) => Buffer.from(JSON.stringify(value)).reverse(),

@@ -18,6 +18,7 @@ import { createThreadPool, type ThreadPoolOptions } from '#src/pool/thread-pool.
 import { decodeValue, encodeValue } from '#src/task/codec.js';
 import { formatId, ID_BYTES } from '#src/task/id.js';
 import { reviveError, type StoredError } from '#src/task/stored-error.js';
+import type { Isolation } from '#src/task/task-options.js';
 
 /** The compiled fixture `test/fixtures/<name>.ts`. */
 export function fixture(name: string): string {
@@ -55,8 +56,12 @@ afterEach(async () => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
+/** What most tests run on: the same contract holds for a thread and for a child beside it. */
+export const ISOLATIONS = ['thread', 'process'] as const;
+
 export class TestPool implements PoolListener<Token> {
   readonly pool: Pool<Token>;
+  readonly isolation: Isolation;
   readonly items: FinishedItem<Token>[] = [];
   readonly events: ThreadEvent[] = [];
   readonly progressed: { readonly token: Token; readonly value: unknown }[] = [];
@@ -68,17 +73,39 @@ export class TestPool implements PoolListener<Token> {
   #waiting: (() => void)[] = [];
   #count = 0;
 
-  constructor(pool: Pool<Token>) {
+  constructor(pool: Pool<Token>, isolation: Isolation) {
     this.pool = pool;
+    this.isolation = isolation;
     open.add(pool);
   }
 
-  get slot(): Slot<Token> {
-    return this.pool.slots[0]!;
+  /** The slots that the test is about. */
+  get slots(): readonly Slot<Token>[] {
+    return this.isolation === 'thread' ? this.pool.slots : this.pool.children;
   }
 
-  start(): Promise<void> {
-    return this.pool.start(this);
+  get slot(): Slot<Token> {
+    return this.slots[0]!;
+  }
+
+  /** Resolves when the first thread is ready, or each of the children. */
+  async start(): Promise<void> {
+    await this.pool.start(this);
+    if (this.isolation === 'process') await this.warm();
+  }
+
+  /** Resolves when the new number is in place, children too if the test is about them. */
+  async resize(threads: number): Promise<void> {
+    await this.pool.resize(threads);
+    if (this.isolation === 'process') await this.warm();
+  }
+
+  /** Starts the children that there are now, one after the other. */
+  async warm(): Promise<void> {
+    for (const child of this.pool.children) {
+      this.pool.warm(child.index);
+      await this.until(() => child.isReady);
+    }
   }
 
   hand(items: readonly TestItem[], slot: Slot<Token> = this.slot, parallel = false): Batch<Token> {
@@ -177,22 +204,30 @@ export class TestPool implements PoolListener<Token> {
     return this.answerEnqueue(request);
   }
 
+  /** Of the kind that the test is about. */
   threadEvent(event: ThreadEvent): void {
-    this.events.push(event);
+    if (event.isolation === this.isolation) this.events.push(event);
     this.#called('threadEvent');
   }
 }
 
+/** Options of a pool, and what the test is about: threads, or the children beside them. */
+export type TestPoolOptions = Partial<ThreadPoolOptions> & { readonly isolation?: Isolation };
+
+/** As the death of one reads. */
+export const DYING = { thread: 'worker', process: 'child process' } as const;
+
 /** A started pool over the fixture `tasks`. */
-export async function openPool(options: Partial<ThreadPoolOptions> = {}): Promise<TestPool> {
+export async function openPool(options: TestPoolOptions = {}): Promise<TestPool> {
   const pool = preparePool(options);
   await pool.start();
   return pool;
 }
 
 /** The same, not started. */
-export function preparePool(options: Partial<ThreadPoolOptions> = {}): TestPool {
-  return new TestPool(createThreadPool({ threads: 1, modules: [fixture('tasks')], ...options }));
+export function preparePool({ isolation = 'thread', ...options }: TestPoolOptions = {}): TestPool {
+  const pool = createThreadPool<Token>({ threads: 1, modules: [fixture('tasks')], ...options });
+  return new TestPool(pool, isolation);
 }
 
 /** The value an item completed with. @throws the error it failed with, or says how else it ended. */

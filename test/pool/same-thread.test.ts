@@ -12,7 +12,7 @@ async function openLocal(
   options: Partial<SameThreadPoolOptions> = {},
 ): Promise<{ pool: TestPool; clock: ManualClock }> {
   const clock = new ManualClock(START);
-  const pool = new TestPool(createSameThreadPool({ modules, clock, ...options }));
+  const pool = new TestPool(createSameThreadPool({ modules, clock, ...options }), 'thread');
   await pool.start();
   return { pool, clock };
 }
