@@ -177,8 +177,10 @@ export interface Head {
   readonly level: number;
   readonly staleAt: EpochMs | undefined;
   readonly options: TaskOptions | undefined;
-  /** A dead owner had handed it over: run it alone. */
+  /** A dead owner had handed it over, or it ran beside others when their thread died: run it alone. */
   readonly suspect: boolean;
+  /** A thread or child has died under it. */
+  readonly hasCrashed: boolean;
   readonly bodyBytes: number;
 }
 

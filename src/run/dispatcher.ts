@@ -13,32 +13,14 @@ import type { Broker, Claim, Head, Verdict } from '../broker/broker.js';
 import type { Clock, Disarm } from '../clock.js';
 import type { Pool, Slot } from '../pool/pool.js';
 import type { Executor } from './executor.js';
+import { Fill, isLimited } from './fill.js';
 import { LONG_BATCH_AFTER_MS, Recall } from './recall.js';
 import type { NameEntry, QueueRule, Registry } from './registry.js';
 import type { RunningBatch, RunningItem } from './running-item.js';
+import { Sides } from './sides.js';
 
-const MAX_BATCH_TASKS = 256;
-const MAX_BATCH_BYTES = 256 * 1024;
-const SHORT_BATCH_MS = 1;
-const LONG_BATCH_MS = 10;
-/** The backlog is deep when it would keep every slot busy for longer than this. */
-const DEEP_MS = 50;
 /** Nothing is prefetched behind a task expected to run longer than this. */
 const PREFETCH_MS = 20;
-
-/** What is being put together for one slot. */
-interface Fill {
-  readonly slot: Slot<RunningItem>;
-  readonly most: number;
-  targetMs: number;
-  count: number;
-  ms: number;
-  bytes: number;
-  isAlone: boolean;
-  /** Of the first task. */
-  rule: QueueRule | undefined;
-  parallelQueue: QueueRule | undefined;
-}
 
 /** Who is told of what the dispatcher met. */
 export interface DispatcherHost {
@@ -56,6 +38,7 @@ export class Dispatcher {
   readonly #pool: Pool<RunningItem>;
   readonly #executor: Executor;
   readonly #registry: Registry;
+  readonly #sides: Sides;
   readonly #recall: Recall;
   readonly #clock: Clock;
   #isStopped = true;
@@ -80,7 +63,8 @@ export class Dispatcher {
     this.#broker = broker;
     this.#pool = pool;
     this.#executor = executor;
-    this.#recall = new Recall(executor);
+    this.#sides = new Sides(pool);
+    this.#recall = new Recall(executor, this.#sides);
     this.#registry = registry;
     this.#clock = clock;
   }
@@ -118,7 +102,7 @@ export class Dispatcher {
     for (let hasHanded = true; hasHanded; ) {
       hasHanded = false;
       // Each slot gets one batch before any gets another.
-      for (const slot of this.#byNeed()) {
+      for (const slot of this.#sides.byNeed()) {
         if (!this.#mayTakeMore(slot)) continue;
         const handed = this.#fillSlot(slot);
         if (typeof handed !== 'boolean') {
@@ -153,12 +137,6 @@ export class Dispatcher {
     }
   }
 
-  /** Idle slots first, then those with one batch. */
-  #byNeed(): Slot<RunningItem>[] {
-    const ready = this.#pool.slots.filter((slot) => slot.isReady);
-    return ready.sort((a, b) => a.batches.length - b.batches.length);
-  }
-
   #mayTakeMore(slot: Slot<RunningItem>): boolean {
     const [first] = slot.batches;
     if (first === undefined) return true;
@@ -177,23 +155,11 @@ export class Dispatcher {
     // A hint: what is only in the store may not be in it, so nothing is concluded from 0.
     const backlog = this.#broker.backlog();
     const slots = Math.max(1, this.#pool.slots.length);
-    const fill: Fill = {
-      slot,
-      most: Math.max(1, Math.min(MAX_BATCH_TASKS, Math.ceil(backlog / slots))),
-      targetMs: SHORT_BATCH_MS,
-      count: 0,
-      ms: 0,
-      bytes: 0,
-      isAlone: false,
-      rule: undefined,
-      parallelQueue:
-        slot.batches[0]?.parallel === true ? this.#registry.queue(this.#ofBatch(slot, 0)!.queue) : undefined,
-    };
-    const isParallelSlot = fill.parallelQueue !== undefined;
-    const claims = this.#broker.claim(
-      (head) => this.#accept(fill, isParallelSlot, backlog / slots, head),
-      fill.most,
-    );
+    const [first] = slot.batches;
+    const parallel =
+      first?.parallel === true ? this.#registry.queue(this.#ofBatch(slot, 0)!.queue) : undefined;
+    const fill = new Fill(slot, backlog / slots, parallel);
+    const claims = this.#broker.claim((head) => this.#accept(fill, head), fill.most);
     return isArray(claims) ? this.#hand(fill, claims) : claims.then((later) => this.#hand(fill, later));
   }
 
@@ -209,32 +175,28 @@ export class Dispatcher {
     return fresh.length > 0;
   }
 
-  #accept(fill: Fill, isParallelSlot: boolean, perSlot: number, head: Head): Verdict {
+  #accept(fill: Fill, head: Head): Verdict {
     const entry = this.#registry.entry(head.name);
     const rule = this.#registry.queue(head.queue);
     const verdict = this.#mayRun(fill.slot, entry, rule, head);
     if (verdict !== 'take') return verdict;
-    const isParallel = rule.perThread > 1;
-    if (isParallelSlot && fill.parallelQueue !== rule) return 'stop';
-    if (!isParallelSlot && isParallel && fill.slot.batches.length > 0) return 'stop';
-    // Whoever shares a thread with a suspect would share its blame.
-    if (head.suspect && fill.slot.batches.length > 0) return 'stop';
-    const goesAlone = isParallel || head.suspect;
-    if (fill.count > 0) {
-      if (fill.isAlone || goesAlone) return 'stop';
-      // A batch stands for one limited queue, or for none: threads are counted by their batches.
-      if (fill.rule !== rule && (isLimited(rule) || isLimited(fill.rule))) return 'stop';
-      if (fill.ms + entry.expectedMs > fill.targetMs) return 'stop';
-      if (fill.bytes + head.bodyBytes > MAX_BATCH_BYTES) return 'stop';
-    } else {
-      fill.rule = rule;
-      if (perSlot * entry.expectedMs > DEEP_MS) fill.targetMs = LONG_BATCH_MS;
-    }
-    fill.count++;
-    fill.ms += entry.expectedMs;
-    fill.bytes += head.bodyBytes;
-    fill.isAlone = goesAlone;
-    if (isParallel) fill.parallelQueue = rule;
+    const needsChild = this.#sides.needsChild(entry, head);
+    if (needsChild !== (fill.slot.isolation === 'process')) {
+      const turned = this.#turnToChild(fill, needsChild);
+      if (turned !== 'take') return turned;
+    } else if (!fill.isReady) return 'stop';
+    return fill.take(head, rule, entry.expectedMs);
+  }
+
+  /**
+   * What needs the other side waits until the place is idle, and nothing is prefetched past it. While the
+   * child boots, only the lines of what needs it wait.
+   */
+  #turnToChild(fill: Fill, needsChild: boolean): Verdict {
+    if (!needsChild || fill.count > 0 || fill.slot.batches.length > 0) return 'stop';
+    const child = this.#sides.childOf(fill.slot);
+    if (child === undefined) return 'skip';
+    fill.turnTo(child);
     return 'take';
   }
 
@@ -288,10 +250,6 @@ export class Dispatcher {
       ? undefined
       : (slot.batches[at]!.items[0] as RunningItem).batch;
   }
-}
-
-function isLimited(rule: QueueRule | undefined): boolean {
-  return rule !== undefined && rule.maxThreads !== Number.POSITIVE_INFINITY;
 }
 
 function isArray(claims: readonly Claim[] | Promise<readonly Claim[]>): claims is readonly Claim[] {

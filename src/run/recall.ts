@@ -5,6 +5,7 @@
 import type { Slot } from '../pool/pool.js';
 import type { Executor } from './executor.js';
 import type { RunningBatch, RunningItem } from './running-item.js';
+import type { Sides } from './sides.js';
 
 /** A batch handed over longer ago than this is looked at as if it never ended. */
 export const LONG_BATCH_AFTER_MS = 20;
@@ -12,8 +13,11 @@ export const LONG_BATCH_AFTER_MS = 20;
 export class Recall {
   readonly #executor: Executor;
 
-  constructor(executor: Executor) {
+  readonly #sides: Sides;
+
+  constructor(executor: Executor, sides: Sides) {
     this.#executor = executor;
+    this.#sides = sides;
   }
 
   /** All that `wanted` names, for a pause or a stop. */
@@ -40,7 +44,7 @@ export class Recall {
     const unstarted = new Map<Slot<RunningItem>, number>();
     let richest: Slot<RunningItem> | undefined;
     for (const { batch } of this.#executor.batches) {
-      if (batch.slot === idle || batch.parallel) continue;
+      if (batch.slot === idle || batch.parallel || !this.#sides.canHelp(idle, batch.slot)) continue;
       const count = (unstarted.get(batch.slot) ?? 0) + batch.unstarted();
       unstarted.set(batch.slot, count);
       if (count > 0 && count > (richest === undefined ? 0 : unstarted.get(richest)!)) richest = batch.slot;

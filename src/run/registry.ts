@@ -7,7 +7,7 @@
 import type { CheckedQueueOptions, RuntimeOptions, TaskHooks } from '../options/types.js';
 import { checkName, levelOf, resolveOptions } from '../options.js';
 import type { HandlerInfo } from '../pool/pool.js';
-import type { ResolvedOptions, TaskOptions } from '../task/task-options.js';
+import type { Isolation, ResolvedOptions, TaskOptions } from '../task/task-options.js';
 
 /** A queue as the dispatcher sees it. */
 export interface QueueRule {
@@ -80,6 +80,11 @@ export class NameEntry {
 
   measured(runMs: number): void {
     this.#runMs += (runMs - this.#runMs) * EWMA_WEIGHT;
+  }
+
+  /** Where attempts of a task in this queue run; `own` is what its enqueue said. */
+  isolationOf(queue: string, own: TaskOptions | undefined): Isolation {
+    return own?.isolation ?? this.in(queue).rules.isolation;
   }
 
   /** Rules of a task in this queue; `own` is what its enqueue said. */

@@ -74,6 +74,9 @@ export class EmbeddedClaim implements Claim {
   get suspect(): boolean {
     return this.segment.suspects?.has(this.index) ?? false;
   }
+  get hasCrashed(): boolean {
+    return this.record !== undefined && this.record.tally.crashes > 0;
+  }
   get bodyBytes(): number {
     return this.record === undefined ? this.segment.bodyBytesAt(this.index) : this.record.body.length;
   }
