@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '#src/clock.js';
-import { freshFile, ISOLATIONS, openPool, resultOf } from './harness.js';
+import { freshFile, Gate, ISOLATIONS, openPool, resultOf } from './harness.js';
 
 /** Advances a clock that stands still while real time passes, until `done`. */
 async function letPass(clock: ManualClock, done: Promise<unknown>): Promise<void> {
@@ -224,4 +224,16 @@ describe('a child process', () => {
       expect(pool.events.every((each) => each.kind !== 'lost')).toBe(true);
     });
   }
+
+  it('does not end with a signal that a terminal sends to the whole process group', async () => {
+    const gate = new Gate();
+    const pool = await openPool({ isolation: 'process', services: gate.services });
+    const { threadId: pid } = await pool.event('ready');
+    pool.hand([{ token: 'a', name: 'gated', payload: 'a' }]);
+    await pool.begun('a');
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.kill(pid, signal);
+    gate.open('a');
+    expect((await pool.finishedItem('a')).outcome.kind).toBe('completed');
+    expect((await pool.run({ name: 'noop' })).thread).toBe(pid);
+  });
 });

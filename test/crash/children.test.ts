@@ -1,0 +1,105 @@
+/**
+ * Tasks that take their process with them, tasks that merely were there, and children whose owner dies: real
+ * processes, killed by signals.
+ */
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { createReadStream } from 'node:fs';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { describe, expect, it } from 'vitest';
+import { openRuntime } from '#src/index.js';
+import { silentLogger } from '#src/logger.js';
+import { Child } from '../runtime/child.js';
+import { fixture, freshFolder } from '../runtime/harness.js';
+
+const KILLS = 10;
+
+/** What the store says of its tasks, when nobody runs them. */
+async function inspect(store: string, ids: readonly string[]) {
+  const tasks = fixture('children-tasks');
+  const runtime = await openRuntime({ backend: store, tasks, autostart: false, logger: silentLogger });
+  try {
+    return await Promise.all(ids.map((id) => runtime.get(id)));
+  } finally {
+    await runtime.stop();
+  }
+}
+
+const idOf = (line: string): string => line.split(' ')[1]!;
+
+describe('a handler that calls process.abort()', () => {
+  it('takes the host down once, and is dead after maxCrashes with the host alive', async () => {
+    const store = join(freshFolder(), 'store');
+    const first = new Child('children-victim', store, 'aborts');
+    const id = idOf(await first.line('accepted'));
+    expect(await first.ended).toBe('SIGABRT');
+    const second = new Child('children-victim', store, 'nothing');
+    expect(await second.line('settled')).toBe('settled dead crashed');
+    expect(second.lines.filter((line) => line === 'begins the end')).toHaveLength(3);
+    second.kill('SIGTERM');
+    expect(await second.line('stopped')).toBe('stopped');
+    expect(await second.ended).toBe(0);
+    const [info] = await inspect(store, [id]);
+    expect(info).toMatchObject({ state: 'dead', reason: 'crashed', crashes: 3, failures: 0 });
+    for (const { outcome, error } of info!.attempts) {
+      expect(outcome).toBe('crashed');
+      expect(error!.message).toContain('child process was ended by SIGABRT');
+    }
+  });
+});
+
+describe('a task that lives through ten SIGKILLs of the host', () => {
+  it('completes, on a thread or in a child, charged with nothing', { timeout: 60_000 }, async () => {
+    const store = join(freshFolder(), 'store');
+    let ids: string[] = [];
+    for (let life = 0; life < KILLS; life++) {
+      const child = new Child('children-victim', store, life === 0 ? 'waits' : 'nothing');
+      if (life === 0) {
+        await child.lineCount('accepted', 2);
+        ids = child.lines.filter((line) => line.startsWith('accepted')).map(idOf);
+      }
+      await Promise.all([child.line('gate thread'), child.line('gate child')]);
+      child.kill('SIGKILL');
+      expect(await child.ended).toBe('SIGKILL');
+    }
+    const last = new Child('children-victim', store, 'last');
+    await last.lineCount('settled completed waits', 2);
+    last.kill('SIGTERM');
+    await last.ended;
+    for (const info of await inspect(store, ids)) {
+      expect(info).toMatchObject({ state: 'completed', crashes: 0, failures: 0 });
+      expect(info!.attempts).toHaveLength(1);
+    }
+  });
+});
+
+describe('a child process', () => {
+  const CASES = [
+    { how: 'in a busy loop', signal: 'SIGKILL', isNative: false },
+    { how: 'in native code', signal: 'SIGKILL', isNative: true },
+    { how: 'in a busy loop', signal: 'SIGABRT', isNative: false },
+  ] as const;
+  for (const { how, signal, isNative } of CASES) {
+    it(`${how} dies with its owner, by ${signal}`, async () => {
+      const folder = freshFolder();
+      const [held, never] = [join(folder, 'held'), join(folder, 'never')];
+      for (const fifo of [held, never]) execFileSync('mkfifo', [fifo]);
+      const owner = new Child(
+        'children-victim',
+        join(folder, 'store'),
+        'clings',
+        held,
+        ...(isNative ? [never] : []),
+      );
+      // Ends when nobody has it open for writing any more, and only the child had.
+      const said = createReadStream(held);
+      const whole = text(said);
+      await once(said, 'readable');
+      owner.kill(signal);
+      expect(await owner.ended).toBe(signal);
+      expect(Number(await whole)).toBeGreaterThan(0);
+      expect(Number(await whole)).not.toBe(owner.process.pid);
+    });
+  }
+});
