@@ -186,9 +186,10 @@ export interface Head {
 
 /**
  * `take` it · `skip` its line this time, at all levels · `park` it aside because nobody handles its name
- * (`skip` when it is aside already) · `stop` claiming.
+ * (`skip` when it is aside already) · `pass` over this suspect, and over all others in this claim, but not
+ * over what stands behind them · `stop` claiming.
  */
-export type Verdict = 'take' | 'skip' | 'park' | 'stop';
+export type Verdict = 'take' | 'skip' | 'park' | 'pass' | 'stop';
 
 /** A task in the hands of this owner until it is settled. */
 export interface Claim extends Head {

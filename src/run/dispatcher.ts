@@ -182,20 +182,23 @@ export class Dispatcher {
     if (verdict !== 'take') return verdict;
     const needsChild = this.#sides.needsChild(entry, head);
     if (needsChild !== (fill.slot.isolation === 'process')) {
-      const turned = this.#turnToChild(fill, needsChild);
+      const turned = this.#turnToChild(fill, needsChild, head);
       if (turned !== 'take') return turned;
     } else if (!fill.isReady) return 'stop';
     return fill.take(head, rule, entry.expectedMs);
   }
 
   /**
-   * What needs the other side waits until the place is idle, and nothing is prefetched past it. While the
-   * child boots, only the lines of what needs it wait.
+   * What needs the other side waits until the place is idle, and nothing is prefetched past it. While no
+   * child is there yet, suspects wait by themselves, and other tasks with their line.
    */
-  #turnToChild(fill: Fill, needsChild: boolean): Verdict {
-    if (!needsChild || fill.count > 0 || fill.slot.batches.length > 0) return 'stop';
+  #turnToChild(fill: Fill, needsChild: boolean, { suspect }: Head): Verdict {
+    if (!needsChild || fill.count > 0) return 'stop';
+    const isIdle = fill.slot.batches.length === 0;
     const child = this.#sides.childOf(fill.slot);
-    if (child === undefined) return 'skip';
+    if (child === undefined && suspect) return 'pass';
+    if (child === undefined && isIdle) return 'skip';
+    if (child === undefined || !isIdle) return 'stop';
     fill.turnTo(child);
     return 'take';
   }
@@ -222,13 +225,11 @@ export class Dispatcher {
     if (lowest === 9) return;
     let best = -1;
     const peeked = this.#broker.claim((head) => {
-      const verdict = this.#mayRun(
-        undefined,
-        this.#registry.entry(head.name),
-        this.#registry.queue(head.queue),
-        head,
-      );
+      const entry = this.#registry.entry(head.name);
+      const verdict = this.#mayRun(undefined, entry, this.#registry.queue(head.queue), head);
       if (verdict !== 'take') return verdict;
+      // Nothing makes way for what could not start.
+      if (this.#sides.isWaiting(entry, head)) return head.suspect ? 'pass' : 'skip';
       best = head.level;
       return 'stop';
     }, 1);

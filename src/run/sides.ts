@@ -29,6 +29,11 @@ export class Sides {
     return entry.isolationOf(head.queue, head.options) === 'process';
   }
 
+  /** Whether it needs a child and none is there yet. */
+  isWaiting(entry: NameEntry, head: Head): boolean {
+    return this.needsChild(entry, head) && !this.#pool.children.some((child) => child.isReady);
+  }
+
   /** Of each place the side in use, of an idle one the thread; idle ones first. Some may not be ready. */
   byNeed(): Slot<RunningItem>[] {
     const { slots, children } = this.#pool;

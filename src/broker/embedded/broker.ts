@@ -104,21 +104,29 @@ export class EmbeddedBroker implements Broker {
     if (this.#commits.ended !== undefined) return claims;
     const serial = ++this.#claimSerial;
     const fill = (queue: LevelQueue): void => refill(this.#core, queue);
+    let withSuspects = true;
     while (claims.length < max) {
-      const queue = this.#core.lines.best(serial, fill);
-      const segment = queue?.front();
+      const queue = this.#core.lines.best(serial, fill, withSuspects);
+      const segment = queue?.front(withSuspects);
       if (queue === undefined || segment === undefined) break;
-      const verdict = this.#claimFrom(segment, accept, max, claims);
+      const verdict = this.#claimFrom(segment, accept, max, claims, withSuspects);
       if (verdict === 'stop') break;
       if (verdict === 'skip') queue.line.skippedIn = serial;
+      if (verdict === 'pass') withSuspects = false;
     }
     return claims;
   }
 
   /** Stays in one segment while it lasts: no other line can get better meanwhile. */
-  #claimFrom(segment: Segment, accept: (head: Head) => Verdict, max: number, claims: EmbeddedClaim[]) {
+  #claimFrom(
+    segment: Segment,
+    accept: (head: Head) => Verdict,
+    max: number,
+    claims: EmbeddedClaim[],
+    withSuspects: boolean,
+  ): Verdict {
     while (claims.length < max) {
-      const index = segment.firstClaimable();
+      const index = segment.firstClaimable(withSuspects);
       if (index < 0) break;
       const claim = this.#core.newClaim(segment, index);
       const verdict = accept(claim);
@@ -130,7 +138,7 @@ export class EmbeddedBroker implements Broker {
       } else if (verdict === 'park' && claim.lane !== claim.name) {
         this.#readying.park(claim);
       } else {
-        return verdict === 'stop' ? 'stop' : 'skip';
+        return verdict === 'park' ? 'skip' : verdict;
       }
     }
     return 'take';

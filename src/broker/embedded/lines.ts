@@ -41,14 +41,29 @@ export class LevelQueue {
     this.prefix = levelPrefix(line.queue, line.lane, level);
   }
 
-  /** The segment whose first waiting place is next, if it may start now. */
-  front(): Segment | undefined {
+  /**
+   * The segment whose first waiting place is next, if it may start now.
+   * @param withSuspects  Without them it is the first segment that has something else.
+   */
+  front(withSuspects = true): Segment | undefined {
     for (;;) {
       const segment = this.segments[0];
       if (segment === undefined) return undefined;
-      if (segment.waiting > 0) return segment.firstClaimable() < 0 ? undefined : segment;
+      if (segment.waiting > 0) {
+        if (segment.firstClaimable() < 0) return undefined;
+        return withSuspects ? segment : this.#frontBehindSuspects();
+      }
       this.segments.shift();
     }
+  }
+
+  #frontBehindSuspects(): Segment | undefined {
+    for (const segment of this.segments) {
+      if (segment.firstClaimable(false) >= 0) return segment;
+      // What is held back holds back what comes behind it.
+      if (segment.waiting > 0 && segment.firstClaimable() < 0) return undefined;
+    }
+    return undefined;
   }
 
   /** Puts a segment into its place by number; it may be there already. */
@@ -88,7 +103,7 @@ export class Lines {
    * The level queue whose head is best: highest level, then oldest segment. Lines skipped in this `claim` are
    * passed over; `refill` is asked for those whose window is empty but whose store is not.
    */
-  best(serial: number, refill: (queue: LevelQueue) => void): LevelQueue | undefined {
+  best(serial: number, refill: (queue: LevelQueue) => void, withSuspects: boolean): LevelQueue | undefined {
     for (let level = 9; level >= 0; level--) {
       const queues = this.#levels[level]!;
       let best: LevelQueue | undefined;
@@ -96,10 +111,10 @@ export class Lines {
       for (let at = 0; at < queues.length; at++) {
         const queue = queues[at]!;
         if (queue.line.skippedIn === serial) continue;
-        let front = queue.front();
+        let front = queue.front(withSuspects);
         if (front === undefined && queue.segments.length === 0 && queue.spilledFrom !== undefined) {
           refill(queue);
-          front = queue.front();
+          front = queue.front(withSuspects);
         }
         if (front === undefined) {
           if (queue.segments.length === 0 && queue.spilledFrom === undefined) {

@@ -174,11 +174,22 @@ export class Segment {
     return this.row.subarray(at, at + this.bodyBytesAt(index));
   }
 
-  /** The first waiting place, or −1 when there is none that may start. */
-  firstClaimable(): number {
+  /**
+   * The first waiting place, or −1 when there is none that may start.
+   * @param withSuspects  Without them they are passed over.
+   */
+  firstClaimable(withSuspects = true): number {
     if (this.waiting === 0) return -1;
     while (this.places[this.next] !== PLACE.waiting) this.next++;
-    return this.next < this.heldFrom || this.isFlushed ? this.next : -1;
+    const first = withSuspects || this.suspects === undefined ? this.next : this.#firstBehindSuspects();
+    return first < this.heldFrom || this.isFlushed ? first : -1;
+  }
+
+  #firstBehindSuspects(): number {
+    for (let index = this.next; index < this.count; index++) {
+      if (this.places[index] === PLACE.waiting && !this.suspects!.has(index)) return index;
+    }
+    return -1;
   }
 
   claim(index: number): void {

@@ -132,6 +132,25 @@ export const reopenThemes: readonly Theme[] = [
       ),
 
       it(
+        'lets a claim pass over its suspects, but over nothing behind them',
+        async (probe) => {
+          await probe.enqueue(...texts('a', 600).map((text) => ({ text })));
+          await probe.enqueue({ text: 'low', level: 1 });
+          probe.broker.hold(await probe.take(300));
+          await probe.crash();
+          const met: boolean[] = [];
+          const claims = await probe.broker.claim((head) => {
+            met.push(head.suspect);
+            return head.suspect ? 'pass' : 'take';
+          }, 1_000);
+          assert.deepEqual(met, [true, ...new Array(301).fill(false)]);
+          assert.deepEqual(claims.map(textOf), [...texts('a', 600).slice(300), 'low']);
+          assert.deepEqual((await probe.take(1_000)).map(textOf), texts('a', 600).slice(0, 300));
+        },
+        CRASH,
+      ),
+
+      it(
         'keeps its suspects when the next owner dies as well',
         async (probe) => {
           await probe.enqueue(...texts('a', 8).map((text) => ({ text })));
