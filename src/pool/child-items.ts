@@ -4,7 +4,13 @@
  * a time, and writes how it ended. Whoever reads the pages sees no difference.
  */
 import { serialize } from 'node:v8';
-import { type EndedMessage, MAX_PLACES, markOf, type ToChild } from '../../workers/child-protocol.js';
+import {
+  type EndedMessage,
+  type ItemMessage,
+  MAX_PLACES,
+  markOf,
+  type ToChild,
+} from '../../workers/child-protocol.js';
 import { FLAG, Page, STATE } from '../../workers/page.js';
 import { type BatchMessage, type Note, ROW_HEADER_BYTES } from '../../workers/protocol.js';
 
@@ -22,6 +28,7 @@ interface Incoming {
   readonly message: BatchMessage;
   readonly page: Page;
   readonly names: readonly string[];
+  readonly moved: Pick<ItemMessage, 'moved'>;
 }
 
 export interface ItemsHost {
@@ -43,21 +50,24 @@ export class ChildItems {
     this.#host = host;
   }
 
-  /** To be called in the order in which batches come; running them may wait. */
+  /**
+   * To be called in the order in which batches come; running them may wait.
+   * @throws {DOMException} when a moved payload cannot be serialized.
+   */
   take(message: BatchMessage): Incoming {
     if (message.memory !== undefined) this.#pages.set(message.page, new Page(message.memory));
     if (message.resetNames === true) this.#names = [];
     if (message.names !== undefined) this.#names.push(...message.names);
     const page = this.#pages.get(message.page)!;
     page.cursor = 0;
-    return { message, page, names: this.#names };
+    const { moved } = message;
+    const bytes = moved === undefined ? {} : { moved: new Uint8Array(serialize(moved.value)) };
+    return { message, page, names: this.#names, moved: bytes };
   }
 
   /** Resolves when every item has ended or was recalled; rejects when the child has died. */
-  async run({ message, page, names }: Incoming): Promise<void> {
+  async run({ message, page, names, moved }: Incoming): Promise<void> {
     const { rows, count } = message;
-    const moved =
-      message.moved === undefined ? {} : { moved: new Uint8Array(serialize(message.moved.value)) };
     const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
     let at = 0;
     for (let index = 0; index < count; index++) {

@@ -5,7 +5,7 @@
 import { deserialize, serialize } from 'node:v8';
 import type { ChildQuestion, FromChild, ServiceMessage } from '../../workers/child-protocol.js';
 import { processClock } from '../../workers/process-clock.js';
-import type { Command, LoadReply, Note, ThreadMessage } from '../../workers/protocol.js';
+import type { BatchMessage, Command, LoadReply, Note, ThreadMessage } from '../../workers/protocol.js';
 import { Turns } from '../../workers/turns.js';
 import { StoppedError } from '../errors.js';
 import { storeError } from '../task/stored-error.js';
@@ -91,13 +91,8 @@ export class Child implements PoolThread {
 
   run(message: ThreadMessage, list: readonly ArrayBuffer[] = []): Promise<unknown> {
     switch (message.kind) {
-      case 'batch': {
-        const incoming = this.#items.take(message);
-        const ended = this.#turns.take(message.parallel, () => this.#items.run(incoming));
-        // What was moved is gone here as well; it is serialized when its turn comes, so not before.
-        const moved = message.moved === undefined ? [] : list.filter((each) => each !== message.rows.buffer);
-        return this.#held(moved.length === 0 ? ended : ended.finally(() => giveUp(moved)));
-      }
+      case 'batch':
+        return this.#batch(message, list);
       case 'register':
         return this.#turns.gate(() => this.#ask(message));
       case 'retire':
@@ -137,6 +132,13 @@ export class Child implements PoolThread {
     this.#isAlive = false;
     this.#process.kill();
     return this.#exit;
+  }
+
+  async #batch(message: BatchMessage, list: readonly ArrayBuffer[]): Promise<void> {
+    const incoming = this.#items.take(message);
+    // What was moved is gone here as well.
+    if (message.moved !== undefined) giveUp(list.filter((each) => each !== message.rows.buffer));
+    await this.#held(this.#turns.take(message.parallel, () => this.#items.run(incoming)));
   }
 
   #ask(message: ChildQuestion): Promise<unknown> {

@@ -134,8 +134,11 @@ describe.each(ISOLATIONS)('a batch (%s)', (isolation) => {
     const moved = { value: { data: new Uint8Array(buffer) }, list: [buffer] };
     expect(await pool.result({ name: 'noop', moved })).toEqual({ data: new Uint8Array([1, 2, 3]) });
     expect(buffer.byteLength).toBe(0);
-    const refused = await pool.run({ name: 'noop', moved: { value: { callback() {} }, list: [] } });
-    expect(refused.outcome).toMatchObject({ kind: 'failed', retryable: false, invalidPayload: true });
+    pool.hand([{ token: 'refused', name: 'noop', moved: { value: { callback() {} }, list: [] } }]);
+    pool.hand([{ token: 'behind', name: 'noop', payload: 'not concerned' }]);
+    const { outcome } = await pool.finishedItem('refused');
+    expect(outcome).toMatchObject({ kind: 'failed', retryable: false, invalidPayload: true });
+    expect(resultOf(await pool.finishedItem('behind'))).toBe('not concerned');
     expect(await pool.result({ name: 'noop', payload: 'goes on' })).toBe('goes on');
   });
 

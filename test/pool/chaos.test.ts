@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Batch } from '#src/pool/pool.js';
-import { openPool, type TestItem } from './harness.js';
+import { ISOLATIONS, openPool, type TestItem } from './harness.js';
 
 const item = fc.oneof(
   { weight: 12, arbitrary: fc.constant<Omit<TestItem, 'token'>>({ name: 'noop', payload: 1 }) },
@@ -32,16 +32,16 @@ const step = fc.record({
   resize: fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined, freq: 8 }),
 });
 
-describe('the pool', () => {
+describe.each(ISOLATIONS)('the pool (%s)', (isolation) => {
   it('law: every item handed over is reported once, or recalled once', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 25 }), async (steps) => {
-        const pool = await openPool({ threads: 2, recycle: { tasks: 150 } });
+        const pool = await openPool({ isolation, threads: 2, recycle: { tasks: 150 } });
         const recalled: string[] = [];
         const batches: Batch<string>[] = [];
         let handed = 0;
         for (const { items, slot, parallel, recalls, cancel, resize } of steps) {
-          const target = pool.pool.slots[slot % pool.pool.slots.length]!;
+          const target = pool.slots[slot % pool.slots.length]!;
           const first = handed;
           const batch = pool.hand(
             items.map((each) => ({ ...each, token: `${handed++}` })),
@@ -52,7 +52,7 @@ describe('the pool', () => {
           for (const index of recalls) if (batch.recall(index)) recalled.push(`${first + index}`);
           await pool.until(() => target.batches.length < 3 || undefined);
           if (cancel !== undefined) batch.abort(cancel, 'cancelled');
-          if (resize !== undefined) await pool.pool.resize(resize);
+          if (resize !== undefined) await pool.resize(resize);
         }
         await pool.until(() => pool.items.length + recalled.length >= handed);
         await pool.pool.stop(0);
@@ -62,7 +62,7 @@ describe('the pool', () => {
         expect(tokens).toEqual(Array.from({ length: handed }, (_, index) => index));
         for (const batch of batches) expect(batch.unstarted()).toBe(0);
       }),
-      { numRuns: 8 },
+      { numRuns: isolation === 'thread' ? 8 : 4 },
     );
   }, 60_000);
 });

@@ -172,6 +172,26 @@ describe('the first thread that dies while it boots', () => {
   });
 });
 
+describe('a child that says what is no message', () => {
+  const CASES = [
+    { what: 'too large a frame', bytes: Uint8Array.from([255, 255, 255, 255, 1]) },
+    { what: 'an empty frame', bytes: new Uint8Array(4) },
+    { what: 'a frame that does not decode', bytes: Uint8Array.from([2, 0, 0, 0, 77, 77]) },
+  ];
+  for (const { what, bytes } of CASES) {
+    it(`is ended, and its task is charged: ${what}`, async () => {
+      const pool = await openPool({ isolation: 'process' });
+      const { outcome } = await pool.run({ name: 'garbles', payload: bytes });
+      expect(outcome).toMatchObject({
+        kind: 'crashed',
+        detail: expect.stringContaining('child process sent what is no message'),
+      });
+      await pool.event('ready', 2);
+      expect(await pool.result({ name: 'noop', payload: 1 })).toBe(1);
+    });
+  }
+});
+
 describe('the host', () => {
   it('sees no unhandled rejection of all this', async () => {
     const seen: unknown[] = [];

@@ -23,20 +23,28 @@ describe('start', () => {
     await expect(pool.start()).rejects.toThrow('not imported within 200 ms');
   });
 
-  it('does not keep the process alive, and an idle pool neither', () => {
-    const script = `
-      import { createThreadPool } from ${JSON.stringify(pathToFileURL('dist/src/pool/thread-pool.js').href)};
-      const modules = [${JSON.stringify(fixture('tasks'))}];
-      const pool = createThreadPool({ threads: 2, modules, services: { a() {} } });
-      await pool.start({ ready() {}, threadEvent() {}, finished() {} });
-      console.log('started');`;
-    const child = spawnSync(process.execPath, ['--input-type=module', '-e', script], { timeout: 10_000 });
-    expect({ status: child.status, out: `${child.stdout}`, error: `${child.stderr}` }).toEqual({
-      status: 0,
-      out: 'started\n',
-      error: '',
+  for (const isolation of ISOLATIONS) {
+    it(`does not keep the process alive, and an idle pool neither (${isolation})`, () => {
+      const script = `
+        import { createThreadPool } from '${pathToFileURL('dist/src/pool/thread-pool.js').href}';
+        const modules = [${JSON.stringify(fixture('tasks'))}];
+        const pool = createThreadPool({ threads: 2, modules, services: { a() {} } });
+        const listener = {
+          ready({ isolation }) { if (isolation === 'process') console.log('warm'); },
+          threadEvent() {},
+          finished() {},
+        };
+        await pool.start(listener);
+        console.log('started');
+        if (${isolation === 'process'}) pool.warm(0);`;
+      const child = spawnSync(process.execPath, ['--input-type=module', '-e', script], { timeout: 10_000 });
+      expect({ status: child.status, out: `${child.stdout}`, error: `${child.stderr}` }).toEqual({
+        status: 0,
+        out: isolation === 'process' ? 'started\nwarm\n' : 'started\n',
+        error: '',
+      });
     });
-  });
+  }
 });
 
 describe.each(ISOLATIONS)('a setup (%s)', (isolation) => {
