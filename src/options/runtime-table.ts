@@ -165,7 +165,7 @@ export const RUNTIME_FIELDS = {
   threads: hosted(
     number({ min: 1, max: MAX_THREADS, unit: 'threads' }),
     'min(availableParallelism, cgroup quota)',
-    'Worker threads.',
+    'Worker threads; a child process at work takes the place of one.',
   ),
   queues: field(
     { ...record('queue', queue, MAX_NAMES), type: 'Record<queue, QueueOptions>' },
@@ -211,14 +211,18 @@ export const RUNTIME_FIELDS = {
   execArgv: field(
     list(text(4_096), 100),
     undefined,
-    "Node options of the worker threads; by default the host's.",
+    "Node options of worker threads and children; by default the host's.",
   ),
-  resourceLimits: field(object(LIMIT_FIELDS), undefined, "Limits of each thread's heap."),
-  env: field(env, undefined, "Environment of the worker threads; by default a copy of the host's."),
+  resourceLimits: field(
+    object(LIMIT_FIELDS),
+    undefined,
+    "Limits of each thread's heap, and of each child's but for code and stack.",
+  ),
+  env: field(env, undefined, "Environment of worker threads and children; by default a copy of the host's."),
   recycle: field(
     object(RECYCLE_FIELDS, RECYCLE_FIELDS),
     RECYCLE_NEVER,
-    'When a thread is replaced by a fresh one.',
+    'When a thread or child is replaced by a fresh one.',
   ),
   clock: hosted(
     value('Clock', 'a clock with now, monotonic and arm', (given) =>

@@ -105,7 +105,9 @@ export interface TaskHooks {
   readonly validate?: StandardSchema;
 }
 
-/** Limits of each worker thread's heap, as in `node:worker_threads`. */
+/**
+ * Limits of each worker thread's heap, as in `node:worker_threads`; a child process has the two generations.
+ */
 export interface ThreadLimits {
   readonly maxOldGenerationSizeMb?: number;
   readonly maxYoungGenerationSizeMb?: number;
@@ -113,7 +115,7 @@ export interface ThreadLimits {
   readonly stackSizeMb?: number;
 }
 
-/** When a thread is replaced by a fresh one. */
+/** When a thread or child is replaced by a fresh one. */
 export interface RecycleOptions {
   /** After this many tasks. */
   readonly tasks?: number;
@@ -155,10 +157,10 @@ export interface OpenOptions {
   readonly autostart?: boolean;
   /** Opens when the handlers are known; otherwise at once, with those of the last run. */
   readonly waitForTasks?: boolean;
-  /** Node options of the worker threads. */
+  /** Node options of the worker threads and children. */
   readonly execArgv?: readonly string[];
   readonly resourceLimits?: ThreadLimits;
-  /** Environment of the worker threads; by default a copy of the host's. */
+  /** Environment of the worker threads and children; by default a copy of the host's. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly recycle?: RecycleOptions;
   /** For tests. */

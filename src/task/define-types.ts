@@ -22,7 +22,7 @@ export interface TaskContext<App = unknown, HostServices = Services> {
   readonly signal: AbortSignal;
   /** Whether to stop now; true at once, also inside a busy loop. Costs some nanoseconds. */
   isAborted(): boolean;
-  /** What the module's `setup` returned as `app`, one per thread. */
+  /** What the module's `setup` returned as `app`, one per thread or child process. */
   readonly app: App;
   /**
    * Objects of the host, called over a port: every function is async here and gets a `ServiceCall` first

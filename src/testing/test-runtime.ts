@@ -3,7 +3,8 @@
  * moves only when told to. Nothing runs by itself: `runNext` starts and finishes one task, `advance` lets
  * time pass. So a test has one order of events only, and a retry after an hour takes no time.
  *
- * What it cannot do: stop a handler that does not listen to its signal, and give each task a fresh module.
+ * What it cannot do: stop a handler that does not listen to its signal, give each task a fresh module, and
+ * run a task in a process of its own: one with `isolation: 'process'` runs on the test's thread as well.
  */
 import type { AnyModule } from '../access.js';
 import type { Claim, Head, Verdict } from '../broker/broker.js';

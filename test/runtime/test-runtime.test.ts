@@ -12,6 +12,7 @@ afterEach(async () => {
 const calls: unknown[] = [];
 const tasks = {
   double: (n: number): number => n * 2,
+  pidOf: (): number => process.pid,
   flaky: (_payload: undefined, { attempt }: { attempt: number }): number => {
     calls.push(attempt);
     if (attempt < 3) throw new RangeError(`attempt ${attempt}`);
@@ -32,6 +33,12 @@ async function openTest(options: Partial<TestRuntimeOptions<typeof tasks>> = {})
 }
 
 describe('a test runtime', () => {
+  it('runs on its own thread what would run in a child process', async () => {
+    const runtime = await openTest();
+    await runtime.enqueue('pidOf', undefined, { isolation: 'process' });
+    expect(await runtime.runNext()).toMatchObject({ state: 'completed', result: process.pid });
+  });
+
   it('runs nothing by itself, and with `runNext` exactly one task', async () => {
     const runtime = await openTest();
     const first = await runtime.enqueue('double', 1);
