@@ -1,6 +1,6 @@
 /** `isolation: 'process'`: the same contract in child processes, beside the threads and instead of them. */
 import { describe, expect, it } from 'vitest';
-import { BACKENDS, Gate, nextEvent, open, rejection } from './harness.js';
+import { BACKENDS, Gate, nextEvent, open, RUNTIMES, rejection } from './harness.js';
 
 const isolation = 'process';
 const BACKOFF = { kind: 'fixed', baseMs: 1, jitter: 'none' } as const;
@@ -88,17 +88,6 @@ describe.each(BACKENDS)('isolation (%s)', (kind) => {
     await Promise.all([...children, later]);
   });
 
-  it('is never starved by what threads could run', async () => {
-    const runtime = await open(kind, { threads: 2, autostart: false });
-    const before = await Promise.all(Array.from({ length: 500 }, () => runtime.enqueue('noop', undefined)));
-    const isolated = await runtime.enqueue('isolated', undefined);
-    const after = await Promise.all(Array.from({ length: 5_000 }, () => runtime.enqueue('noop', undefined)));
-    runtime.start();
-    await isolated.result();
-    expect((await runtime.counts()).get('default')!.ready).toBeGreaterThan(0);
-    await Promise.all([...before, ...after].map((handle) => handle.result()));
-  });
-
   it('ends a child that is busy at its deadline, and one that is cancelled', async () => {
     const gate = new Gate();
     const runtime = await open(kind, { threads: 1, services: gate.services });
@@ -173,6 +162,19 @@ describe.each(BACKENDS)('isolation (%s)', (kind) => {
     const [first, ...others] = await Promise.all([1, 2, 3].map(() => runtime.run('isolated', undefined)));
     expect(others).toHaveLength(2);
     expect(first).not.toBe(process.pid);
+  });
+});
+
+describe.each(RUNTIMES)('isolation, seen by the runtime itself (%s)', (kind) => {
+  it('is never starved by what threads could run', async () => {
+    const runtime = await open(kind, { threads: 2, autostart: false });
+    const before = await Promise.all(Array.from({ length: 500 }, () => runtime.enqueue('noop', undefined)));
+    const isolated = await runtime.enqueue('isolated', undefined);
+    const after = await Promise.all(Array.from({ length: 5_000 }, () => runtime.enqueue('noop', undefined)));
+    runtime.start();
+    await isolated.result();
+    expect((await runtime.counts()).get('default')!.ready).toBeGreaterThan(0);
+    await Promise.all([...before, ...after].map((handle) => handle.result()));
   });
 
   it('gives back what a stop interrupts', async () => {
