@@ -14,6 +14,11 @@ import type { TaskOptions } from '../task/task-options.js';
 import type { Inspect } from './inspect.js';
 import type { KeyValue } from './key-value.js';
 
+/** Tasks of one `enqueue`: a larger batch is staged. */
+export const MAX_BATCH_TASKS = 20_000;
+/** Tasks of one {@link Stage}. */
+export const MAX_STAGED_TASKS = 10_000_000;
+
 /** What an adapter may lack; each value is a sentence that says why. */
 export type Lack =
   /** No list, get of waiting tasks, or exact counts. */
@@ -56,6 +61,13 @@ export interface Broker {
    * @throws {DuplicateTaskError} when a unique key is taken and its policy is `'reject'`; nothing is stored.
    */
   enqueue(batch: readonly NewTask[]): Enqueued;
+
+  /**
+   * Takes in one batch that is too large for one commit, part by part, and all or none of it.
+   * @throws {QueueFullError} when too many batches are being staged at once.
+   * @throws {StoreFencedError} after a write error.
+   */
+  stage(): Stage;
 
   /**
    * Claims the tasks that `accept` takes, best first: level 9 before 0, then lanes in turn, then enqueue
@@ -133,6 +145,35 @@ export interface Enqueued {
   readonly tickets: readonly Ticket[];
   /** Flushed. Rejects with {@link StoreFencedError} when it could not be stored. */
   readonly accepted: Promise<void>;
+}
+
+/**
+ * A large batch on its way in. Until it is accepted, `counts` shows its tasks as `blocked`, and nothing else
+ * knows them: they have no ids, are not listed, and none of them runs. When the owner dies before, nothing of
+ * it is left.
+ *
+ * Its tasks keep their order. They stand in their lines where the first of them was added; tasks that came in
+ * meanwhile and are in memory when it is accepted start before them.
+ */
+export interface Stage {
+  /**
+   * One call at a time, of up to {@link MAX_BATCH_TASKS} tasks. Resolves when more may come. After a
+   * rejection only `abandon` is right.
+   * @throws (rejects) {UnsupportedError} for unique keys · {@link InvalidArgumentError} for more than
+   *   {@link MAX_STAGED_TASKS} · {@link StoreFullError} {@link StoreFencedError}
+   */
+  add(tasks: readonly NewTask[]): Promise<void>;
+  /** All of them become ready at once. Resolves when that is flushed, before the first of them starts. */
+  accept(): Promise<Tickets>;
+  /** Resolves when nothing of it is left; the next owner goes on with that. Idempotent. */
+  abandon(): Promise<void>;
+}
+
+/** Tickets made when somebody asks, so that a million of them take little. */
+export interface Tickets {
+  readonly length: number;
+  /** Of the task that was added at this place, from 0. */
+  ticket(at: number): Ticket;
 }
 
 /** One accepted task, as the process that enqueued it sees it: cheaper than asking by id. */

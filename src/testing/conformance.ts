@@ -25,6 +25,7 @@ import { reopenThemes } from './conformance/reopen.js';
 import { resultThemes } from './conformance/results.js';
 import { retentionThemes } from './conformance/retention.js';
 import { settleThemes } from './conformance/settle.js';
+import { stageThemes } from './conformance/stages.js';
 import {
   type OpenForTest,
   Suite,
@@ -69,6 +70,7 @@ const THEMES: readonly Theme[] = [
   ...lacksThemes,
   ...enqueueThemes,
   ...batchThemes,
+  ...stageThemes,
   ...claimThemes,
   ...settleThemes,
   ...releaseThemes,

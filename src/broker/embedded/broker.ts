@@ -16,6 +16,7 @@ import type {
   Lacks,
   Pace,
   Settlement,
+  Stage,
   Verdict,
 } from '../broker.js';
 import type { EmbeddedClaim } from './claim.js';
@@ -32,6 +33,8 @@ import { Readying } from './readying.js';
 import { decodeNote, type Note, sealNote } from './record.js';
 import type { Segment } from './segment.js';
 import { Settling } from './settling.js';
+import { EmbeddedStage } from './stage.js';
+import { Stages } from './stages.js';
 import { Uniques } from './uniques.js';
 
 /** How long a task that was replaced stays listed as cancelled. */
@@ -73,6 +76,8 @@ export class EmbeddedBroker implements Broker {
   readonly #settling: Settling;
   readonly #readying: Readying;
   readonly #pruning: Pruning;
+  readonly #stages: Stages;
+  readonly #limits: IntakeLimits;
   readonly #hold: (claims: readonly EmbeddedClaim[]) => Hold;
   readonly #onClose: () => Promise<void>;
   #claimSerial = 0;
@@ -91,12 +96,19 @@ export class EmbeddedBroker implements Broker {
     this.finals = new Finals(core, this.#settling, this.#readying, uniques);
     this.#intake = new Intake(core, uniques, options.limits, this.finals);
     this.#pruning = new Pruning(core);
+    this.#limits = options.limits;
+    this.#stages = new Stages(core);
+    this.#stages.recover();
     this.#hold = options.hold ?? (() => NO_HOLD);
     this.#onClose = options.onClose ?? (() => Promise.resolve());
   }
 
   enqueue(batch: readonly NewTask[]): Enqueued {
     return this.#intake.enqueue(batch);
+  }
+
+  stage(): Stage {
+    return new EmbeddedStage(this.#core, this.#stages, this.#limits, this.finals);
   }
 
   claim(accept: (head: Head) => Verdict, max: number): readonly EmbeddedClaim[] {
@@ -165,7 +177,9 @@ export class EmbeddedBroker implements Broker {
     this.#commits.changed();
   }
 
-  promote(now: number, limit: number): number {
+  promote(now: number, limit: number): number | Promise<number> {
+    const linked = this.#stages.linked();
+    if (linked !== undefined) return linked.then(() => this.promote(now, limit));
     return this.#commits.ended === undefined ? this.#readying.promote(now, limit) : 0;
   }
 

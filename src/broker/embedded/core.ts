@@ -15,6 +15,7 @@ import { Names } from './names.js';
 import { putNext, readNext } from './numbering.js';
 import { openRecord, type TaskRecord } from './record.js';
 import { Segment } from './segment.js';
+import { StageRanges } from './stage-ranges.js';
 import { afterPrefix, type Tables } from './tables.js';
 import { Waiters } from './waiters.js';
 
@@ -48,6 +49,7 @@ export class Core implements ClaimSource {
   readonly queueNames: Names;
   readonly counters: Counters;
   readonly doneRows: DoneRows;
+  readonly stages: StageRanges;
   /** Segments in memory that are not over, by number. */
   readonly segments = new Map<number, Segment>();
   /** Segment and place of ready records in memory, by record key. */
@@ -85,6 +87,7 @@ export class Core implements ClaimSource {
     this.queueNames = new Names('queue', tables);
     this.counters = new Counters(tables);
     this.doneRows = new DoneRows(tables, options.where);
+    this.stages = new StageRanges(tables);
     this.nextSegment = readNext(tables);
     this.flushedUpTo = this.nextSegment - 1;
     this.#loadLines();

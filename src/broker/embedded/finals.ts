@@ -4,7 +4,7 @@ import { formatId, parseId } from '../../task/id.js';
 import { type FinalState, FRESH } from '../../task/task.js';
 import type { CancelAnswer, Settled } from '../broker.js';
 import { FLAG_LANE, FLAG_RECORD, type IdParts, readId } from './claim.js';
-import { type Core, finalKey, readyKey } from './core.js';
+import { type Core, finalKey } from './core.js';
 import { levelPrefix, PLAIN_LANE, taskKey, u48 } from './keys.js';
 import { readSegment } from './loading.js';
 import { isInGap } from './numbering.js';
@@ -13,7 +13,7 @@ import { isFinalRecord, laterKey, sealRecord, settledOf, type TaskRecord } from 
 import { ROW, readHeader, type UnpackedResult, withoutResult } from './rows.js';
 import { type FreshResult, PLACE, type Segment } from './segment.js';
 import type { Settling } from './settling.js';
-import { PlaceSettled } from './tickets.js';
+import { parkedKey } from './stage-ranges.js';
 import type { Uniques } from './uniques.js';
 import type { Waiter } from './waiters.js';
 
@@ -42,6 +42,9 @@ export class Finals {
     const bytes = parseId(id);
     const parts = bytes === undefined ? undefined : readId(bytes);
     if (parts === undefined || parts.store !== storeNumber || parts.segment >= nextSegment) {
+      throw new UnknownTaskError(id);
+    }
+    if (this.#core.stages.hiding(parts.segment) !== undefined) {
       throw new UnknownTaskError(id);
     }
     const found = this.#find(parts);
@@ -82,22 +85,24 @@ export class Finals {
       return this.#core.waiters.onPlace(segment, index);
     return isGone
       ? this.settled(this.#core.newClaim(segment, index).id)
-      : this.#settledSpilled(segment, index);
+      : this.settledById(this.#core.newClaim(segment, index).idBytes());
   }
 
-  /** Looks for what says most of a spilled task without reading its segment. */
-  async #settledSpilled(segment: Segment, index: number): Promise<Settled> {
-    const { commits, waiters, tables, segments, doneRows, storeNumber } = this.#core;
-    const key = taskKey(segment.number, index);
-    if (commits.ended === undefined && !segments.has(segment.number) && !tables.has('task', key)) {
-      const done = doneRows.find(segment.number, index);
-      if (done === undefined && tables.has('ready', readyKey(segment))) return waiters.onKey(key);
+  /** As {@link settled}. Looks for what says most of a spilled task without reading its segment. */
+  async settledById(bytes: Uint8Array): Promise<Settled> {
+    const { commits, waiters, tables, segments, doneRows } = this.#core;
+    const { segment, index, queue, level, flags } = readId(bytes);
+    const key = taskKey(segment, index);
+    if (flags === 0 && commits.ended === undefined && !segments.has(segment) && !tables.has('task', key)) {
+      const done = doneRows.find(segment, index);
+      const readyKey = levelPrefix(queue, PLAIN_LANE, level) + u48(segment);
+      if (done === undefined && tables.has('ready', readyKey)) return waiters.onKey(key);
       if (done?.result.isDeleted === false) {
         await commits.flushed();
-        return new PlaceSettled(storeNumber, segment, index, new Uint8Array(done.result.result));
+        return { id: formatId(bytes), state: 'completed', result: new Uint8Array(done.result.result) };
       }
     }
-    return this.settled(this.#core.newClaim(segment, index).id);
+    return this.settled(formatId(bytes));
   }
 
   /** As {@link settledAt}, without a promise where the segment will know. */
@@ -132,6 +137,9 @@ export class Finals {
     }
     if (record.state === 'scheduled') {
       this.#core.tables.delete('later', laterKey(record));
+      if (this.#core.stages.isLinking(record.segment)) {
+        this.#core.tables.delete('later', parkedKey(keyOf(record)));
+      }
       this.#readying.uncountScheduled(record);
     } else {
       const queue = this.#core.queueNames.number(record.queue);

@@ -157,12 +157,15 @@ export class EmbeddedInspect implements Inspect {
     const end = afterPrefix(prefix);
     for (let start = from > prefix ? from : prefix; ; ) {
       const rows = this.#core.tables.range(table, { start, end, limit: ROWS_PER_READ });
+      let past: string | undefined;
       for (const row of rows) {
+        past = this.#core.stages.pastHidden(table, row[0]);
+        if (past !== undefined) break;
         const cell = this.#core.tryRead(() => read(row));
         if (cell !== undefined) yield cell;
       }
-      if (rows.length < ROWS_PER_READ) return;
-      start = `${rows[rows.length - 1]![0]}\0`;
+      if (past === undefined && rows.length < ROWS_PER_READ) return;
+      start = past ?? `${rows[rows.length - 1]![0]}\0`;
     }
   }
 

@@ -2,7 +2,7 @@
 import { DuplicateTaskError, InvalidArgumentError, QueueFullError } from '../../errors.js';
 import { formatId, ID_BYTES } from '../../task/id.js';
 import type { NewTask } from '../../task/task.js';
-import type { Enqueued, Ticket } from '../broker.js';
+import { type Enqueued, MAX_BATCH_TASKS, type Ticket } from '../broker.js';
 import { FLAG_RECORD, writeId, writePlaceId } from './claim.js';
 import type { Core } from './core.js';
 import type { Finals } from './finals.js';
@@ -20,8 +20,6 @@ import { TASK_HEADER_BYTES } from './rows.js';
 import { IdTicket, PlaceTicket } from './tickets.js';
 import type { Uniques } from './uniques.js';
 
-/** Tasks of one batch are one commit; larger ones are refused. */
-export const MAX_BATCH_TASKS = 20_000;
 export const MAX_BATCH_BYTES = 64 * 1024 * 1024;
 /** What a task's own options and keys may take, encoded: their length has two bytes. */
 const MAX_META_BYTES = 65_535;
@@ -34,7 +32,7 @@ export interface IntakeLimits {
   readonly checkSpace?: (tasks: number, bytes: number) => void;
 }
 
-type Metas = readonly (Uint8Array | undefined)[] | undefined;
+export type Metas = readonly (Uint8Array | undefined)[] | undefined;
 
 export class Intake {
   readonly #core: Core;
@@ -64,7 +62,7 @@ export class Intake {
 
   /** Places tasks that a handler enqueued into the running turn, without asking for bounds. */
   addAll(batch: readonly NewTask[]): void {
-    this.#place(batch, this.#metas(batch));
+    this.#place(batch, metasOf(batch));
   }
 
   #place(batch: readonly NewTask[], metas: Metas): Ticket[] {
@@ -98,26 +96,9 @@ export class Intake {
 
   /** Refuses the whole batch before anything is placed. @returns what is stored beside the bodies. */
   #check(batch: readonly NewTask[]): Metas {
-    const { taskNames, queueNames } = this.#core;
-    if (!taskNames.hasRoomFor(batch.length)) taskNames.check(batch.map((task) => task.name));
-    if (!queueNames.hasRoomFor(batch.length)) queueNames.check(batch.map((task) => task.queue));
-    const metas = this.#metas(batch);
+    checkNames(this.#core, batch);
+    const metas = metasOf(batch);
     if (metas !== undefined) this.#checkUnique(batch);
-    return metas;
-  }
-
-  #metas(batch: readonly NewTask[]): Metas {
-    let metas: (Uint8Array | undefined)[] | undefined;
-    for (let at = 0; at < batch.length; at++) {
-      const meta = metaOf(batch[at]!);
-      if (meta === undefined) continue;
-      const bytes = encodeMeta(meta);
-      if (bytes.length > MAX_META_BYTES) {
-        throw new InvalidArgumentError(`batch[${at}]`, `at most ${MAX_META_BYTES} bytes beside its payload`);
-      }
-      metas ??= [];
-      metas[at] = bytes;
-    }
     return metas;
   }
 
@@ -195,7 +176,29 @@ export class Intake {
   }
 }
 
-function metaOf(task: NewTask): TaskMeta | undefined {
+/** @throws {InvalidArgumentError} when the store has no numbers left for so many names. */
+export function checkNames({ taskNames, queueNames }: Core, batch: readonly NewTask[]): void {
+  if (!taskNames.hasRoomFor(batch.length)) taskNames.check(batch.map((task) => task.name));
+  if (!queueNames.hasRoomFor(batch.length)) queueNames.check(batch.map((task) => task.queue));
+}
+
+/** What is stored beside the bodies. @throws {InvalidArgumentError} */
+export function metasOf(batch: readonly NewTask[]): Metas {
+  let metas: (Uint8Array | undefined)[] | undefined;
+  for (let at = 0; at < batch.length; at++) {
+    const meta = metaOf(batch[at]!);
+    if (meta === undefined) continue;
+    const bytes = encodeMeta(meta);
+    if (bytes.length > MAX_META_BYTES) {
+      throw new InvalidArgumentError(`batch[${at}]`, `at most ${MAX_META_BYTES} bytes beside its payload`);
+    }
+    metas ??= [];
+    metas[at] = bytes;
+  }
+  return metas;
+}
+
+export function metaOf(task: NewTask): TaskMeta | undefined {
   const { options, staleAt, unique, parent } = task;
   if (options === undefined && staleAt === undefined && unique === undefined && parent === undefined)
     return undefined;

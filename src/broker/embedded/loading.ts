@@ -23,7 +23,10 @@ export function refill(core: Core, queue: LevelQueue): void {
       return;
     }
     const number = readU48(found[0], 11);
-    queue.spilledFrom = number + 1;
+    const hidden = core.stages.hiding(number);
+    queue.spilledFrom = hidden?.end ?? number + 1;
+    // A batch that was staged stands before segments that are here already.
+    if (hidden !== undefined || core.segments.has(number)) continue;
     const segment = readSegment(core, queue, number, found[1], 'hold');
     if (segment === undefined) continue;
     core.segments.set(number, segment);

@@ -6,6 +6,9 @@
  *
  *     meta  next-segment         [u48]   the first free number, written with every commit
  *     meta  gap:[first u48]      [u48]   numbers from `first` to before this value were never accepted
+ *
+ * A staged batch sets numbers apart, and waits until that is flushed before the next one may. So at most one
+ * such range is lost with a process, beside what waits for one flush.
  */
 import { readU48, u48 } from './keys.js';
 import type { Tables } from './tables.js';
@@ -13,9 +16,10 @@ import type { Tables } from './tables.js';
 const NEXT = 'next-segment';
 const GAP = 'gap:';
 /**
- * Far more segments than may wait for one flush (`maxPendingEnqueues` and what the commit in flight holds).
+ * Far more than the 2^24 numbers of one staged batch and the segments that may wait for one flush
+ * (`maxPendingEnqueues` and what the commit in flight holds) together.
  */
-const GAP_NUMBERS = 2 ** 20;
+const GAP_NUMBERS = 2 ** 25;
 
 /** The first free number; 1 in an empty store. */
 export function readNext(tables: Tables): number {
@@ -34,9 +38,14 @@ export function putNext(tables: Tables, next: number): void {
 export async function passOverUnaccepted(tables: Tables): Promise<void> {
   const first = readNext(tables);
   const next = first + GAP_NUMBERS;
-  tables.put('meta', GAP + u48(first), Buffer.from(u48(next), 'latin1'));
+  putGap(tables, first, next);
   putNext(tables, next);
   await tables.commit();
+}
+
+/** Nothing with a number from `first` to before `end` was accepted, or will be. */
+export function putGap(tables: Tables, first: number, end: number): void {
+  tables.put('meta', GAP + u48(first), Buffer.from(u48(end), 'latin1'));
 }
 
 /** Whether a number below the next free one belongs to a gap: nothing with it was ever accepted. */

@@ -9,6 +9,7 @@ import { laterKey, sealRecord, type TaskRecord } from './record.js';
 import { REF_BYTES } from './rows.js';
 import { SEGMENT_TASKS } from './segment.js';
 import type { Settling } from './settling.js';
+import { PARKED } from './stage-ranges.js';
 
 /** What a record takes in memory beside its payload, about. */
 const RECORD_BYTES = 512;
@@ -73,7 +74,8 @@ export class Readying {
 
   nextDueAt(): number | undefined {
     const [row] = this.#core.tables.range('later', { start: '', end: '\u0100', limit: 1 });
-    return row === undefined ? undefined : readU48(row[0], 0);
+    // Behind all others: those that are endless, and those of a batch that is not accepted or not linked yet.
+    return row === undefined || row[0].startsWith(PARKED) ? undefined : readU48(row[0], 0);
   }
 
   uncountScheduled(record: TaskRecord): void {

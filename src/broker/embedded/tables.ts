@@ -19,7 +19,7 @@
  *     count   [queue 2]                                  counters of the queue
  *     name    [kind 1][index 2]                          names of tasks and queues
  *     fact    key                                        the KeyValue port
- *     meta    key                                        numbers of segments: next, and passed over
+ *     meta    key                                        numbers of segments: next, passed over, staged
  */
 export const TABLE_NAMES = [
   'ready',

@@ -56,6 +56,33 @@ export class IdTicket implements Ticket {
   }
 }
 
+/** A task of a staged batch; its id is among the bytes of many. */
+export class StagedTicket implements Ticket {
+  readonly isNew = true;
+  readonly #ids: Uint8Array;
+  readonly #at: number;
+  readonly #finals: Finals;
+
+  constructor(ids: Uint8Array, at: number, finals: Finals) {
+    this.#ids = ids;
+    this.#at = at;
+    this.#finals = finals;
+  }
+
+  get id(): TaskId {
+    return formatId(this.#ids, this.#at);
+  }
+
+  settled(): Promise<Settled> {
+    return this.#finals.settledById(this.#ids.subarray(this.#at, this.#at + ID_BYTES));
+  }
+
+  onSettled(tell: SettledListener): void {
+    const told = (settled: Settled | Error): void => tell.told(settled);
+    this.settled().then(told, told);
+  }
+}
+
 /** How a task ended that left nothing but its result; the text of its id is made when somebody asks. */
 export class PlaceSettled implements Settled {
   readonly state = 'completed';
