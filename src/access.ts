@@ -11,6 +11,8 @@ import type { Codec } from './task/codec.js';
 import type { PayloadOf, ResultOf, TasksOf } from './task/define-types.js';
 import type { TaskId } from './task/task.js';
 
+const HANDLES_PER_TURN = 10_000;
+
 /** Names of a module's tasks. */
 export type NameOf<Module> = keyof TasksOf<Module> & string;
 
@@ -61,10 +63,22 @@ export class Access<Module = AnyModule> {
     return new Handle(receipt, this.#host);
   }
 
-  /** Puts up to 20,000 tasks in, all or none of them. @throws (rejects) as {@link Access.enqueue}. */
+  /**
+   * Puts up to 10,000,000 tasks in, all or none of them. More than 20,000 are stored in several commits, and
+   * become ready together with the last one; until then `counts()` shows them as blocked, and `batch` must
+   * not be changed. They stand in line where this call began.
+   * @throws (rejects) as {@link Access.enqueue}
+   * @throws (rejects) {@link UnsupportedError} for `unique` in a batch of more than 20,000.
+   */
   async enqueueBatch(batch: readonly BatchItem<Module>[]): Promise<Handle[]> {
     const receipts = await this.#desk.enqueueBatch(batch);
-    return receipts.map((receipt) => new Handle(receipt, this.#host));
+    const handles: Handle[] = [];
+    for (let at = 0; at < receipts.length; at++) {
+      // The host goes on while a million handles are made.
+      if (at % HANDLES_PER_TURN === HANDLES_PER_TURN - 1) await new Promise(setImmediate);
+      handles.push(new Handle(receipts[at]!, this.#host));
+    }
+    return handles;
   }
 
   /**

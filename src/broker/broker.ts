@@ -18,6 +18,8 @@ import type { KeyValue } from './key-value.js';
 export const MAX_BATCH_TASKS = 20_000;
 /** Tasks of one {@link Stage}. */
 export const MAX_STAGED_TASKS = 10_000_000;
+/** Why a stage takes no unique keys. */
+export const NO_UNIQUE_IN_STAGE = `they are compared in one commit: enqueue at most ${MAX_BATCH_TASKS}`;
 
 /** What an adapter may lack; each value is a sentence that says why. */
 export type Lack =

@@ -2,10 +2,12 @@
  * What callers may say when they look for tasks, checked once at the edge. A misspelt key is refused: a
  * filter that silently named every task would be the wrong way round for `cancel` and `delete`.
  */
+import { MAX_STAGED_TASKS, NO_UNIQUE_IN_STAGE } from '../broker/broker.js';
 import type { TaskFilter } from '../broker/inspect.js';
-import { InvalidArgumentError, UnknownOptionError } from '../errors.js';
+import { InvalidArgumentError, UnknownOptionError, UnsupportedError } from '../errors.js';
 import { choice, type FieldsOf, field, list, name, number, text } from '../options/rule.js';
 import { checkObject, nearestOption, plainObject } from '../options/shape.js';
+import type { EnqueueOptions } from '../options/types.js';
 import { TASK_STATES } from '../task/task.js';
 import { EVENT_KINDS, type EventFilter } from './events.js';
 
@@ -67,9 +69,19 @@ export function checkItem(item: unknown, index: number): void {
   }
 }
 
-/** @throws {InvalidArgumentError} when it is not an array. */
+/** @throws {InvalidArgumentError} when it is not an array, or has more than 10,000,000 tasks. */
 export function checkBatch(batch: unknown): void {
   if (!Array.isArray(batch)) {
     throw new InvalidArgumentError('batch', 'an array of { name, payload, options }', batch);
+  }
+  if (batch.length > MAX_STAGED_TASKS) {
+    throw new InvalidArgumentError('batch', `at most ${MAX_STAGED_TASKS} tasks`, batch.length);
+  }
+}
+
+/** What only a batch that fits one commit may have; refused before anything is stored. */
+export function checkLargeBatch(batch: readonly { readonly options?: EnqueueOptions }[]): void {
+  if (batch.some((item) => item?.options?.unique !== undefined)) {
+    throw new UnsupportedError('unique keys in large batches', NO_UNIQUE_IN_STAGE);
   }
 }

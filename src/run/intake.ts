@@ -1,13 +1,14 @@
 /** How callers put tasks in: one, a batch, or one whose result they wait for. */
-import type { Broker, Settled, Ticket } from '../broker/broker.js';
+import { type Broker, MAX_BATCH_TASKS, type Settled, type Ticket } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
 import type { EnqueueOptions, RunOptions } from '../options/types.js';
 import { validateRunOptions } from '../options.js';
 import type { NewTask, TaskId } from '../task/task.js';
 import type { Coordinator } from './coordinator.js';
 import type { DeskItem } from './desk.js';
-import { checkBatch, checkItem } from './filters.js';
+import { checkBatch, checkItem, checkLargeBatch } from './filters.js';
 import type { EncodedTask } from './front.js';
+import { StagedBatch } from './staged-batch.js';
 import { within } from './within.js';
 
 export class Intake {
@@ -60,6 +61,7 @@ export class Intake {
 
   async enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Ticket[]> {
     checkBatch(batch);
+    if (batch.length > MAX_BATCH_TASKS) return this.#enqueueLarge(batch);
     const tasks: NewTask[] = [];
     for (const [at, item] of batch.entries()) {
       checkItem(item, at);
@@ -68,6 +70,30 @@ export class Intake {
       tasks.push(prepared instanceof Promise ? await prepared : prepared);
     }
     return this.#enqueueAll(tasks);
+  }
+
+  /** Bit by bit, and all or nothing. */
+  async #enqueueLarge(batch: readonly DeskItem[]): Promise<readonly Ticket[]> {
+    checkLargeBatch(batch);
+    const staged = this.stage();
+    try {
+      for (let at = 0; at < batch.length; at++) {
+        checkItem(batch[at], at);
+        const { name, payload, options } = batch[at]!;
+        const prepared = this.#coordinator.front.prepare(name, payload, options);
+        const full = staged.add(prepared instanceof Promise ? await prepared : prepared);
+        if (full !== undefined) await full;
+      }
+      return await staged.accept();
+    } catch (error) {
+      await staged.abandon();
+      throw error;
+    }
+  }
+
+  /** A batch of any size that a client sends in parts. @throws as {@link StagedBatch} */
+  stage(): StagedBatch {
+    return new StagedBatch(this.#coordinator);
   }
 
   async #enqueueAll(tasks: readonly NewTask[]): Promise<readonly Ticket[]> {

@@ -13,6 +13,7 @@ import type { EncodedTask } from './front.js';
 import { Intake } from './intake.js';
 import { Pauses } from './pauses.js';
 import type { RunningItem } from './running-item.js';
+import type { StagedBatch } from './staged-batch.js';
 
 export interface DeskParts {
   readonly backend: Backend;
@@ -61,6 +62,11 @@ export class LocalDesk implements Desk {
   /** Tasks that a client has encoded, all or none of them. @throws (rejects) as `enqueueBatch` */
   acceptBatch(tasks: readonly EncodedTask[]): Promise<readonly Ticket[]> {
     return this.#intake.acceptBatch(tasks);
+  }
+
+  /** A batch that a client sends in parts, of any size. @throws as `enqueueBatch` */
+  stage(): StagedBatch {
+    return this.#intake.stage();
   }
 
   run<Value>(

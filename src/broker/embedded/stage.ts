@@ -5,7 +5,13 @@
 import { InvalidArgumentError, StoppedError, UnsupportedError } from '../../errors.js';
 import { ID_BYTES } from '../../task/id.js';
 import type { NewTask } from '../../task/task.js';
-import { MAX_BATCH_TASKS, MAX_STAGED_TASKS, type Stage, type Tickets } from '../broker.js';
+import {
+  MAX_BATCH_TASKS,
+  MAX_STAGED_TASKS,
+  NO_UNIQUE_IN_STAGE,
+  type Stage,
+  type Tickets,
+} from '../broker.js';
 import { FLAG_RECORD, writeId, writePlaceId } from './claim.js';
 import { type Core, readyKey } from './core.js';
 import type { Finals } from './finals.js';
@@ -128,8 +134,7 @@ export class EmbeddedStage implements Stage {
     for (const { body, unique } of tasks) {
       bytes += body.length;
       if (unique === undefined) continue;
-      const why = `they are compared in one commit; enqueue at most ${MAX_BATCH_TASKS} at a time`;
-      throw new UnsupportedError('unique keys in large batches', why);
+      throw new UnsupportedError('unique keys in large batches', NO_UNIQUE_IN_STAGE);
     }
     checkNames(this.#core, tasks);
     this.#limits.checkSpace?.(tasks.length, bytes);
