@@ -1,21 +1,28 @@
 /** What the owner does for one client, verb by verb. Arguments are checked by the desk that gets them. */
 
+import type { Ticket } from '../broker/broker.js';
 import type { TaskFilter } from '../broker/inspect.js';
 import { InvalidArgumentError, UnsupportedError } from '../errors.js';
 import type { EventFilter } from '../run/events.js';
 import { checkPage, type PageRequest } from '../run/filters.js';
 import type { EncodedTask } from '../run/front.js';
 import type { LocalDesk } from '../run/local-desk.js';
+import { ID_BYTES, parseId } from '../task/id.js';
 import { storeError } from '../task/stored-error.js';
+import { BatchInParts } from './batch-in-parts.js';
 import type { Connection } from './connection.js';
 import { type SentView, sentEvent, sentView } from './forms.js';
-import { type Call, MAX_TASKS_PER_CALL, type Placed, type Verb, type Verbs } from './protocol.js';
+import {
+  type Call,
+  IDS_PER_MESSAGE,
+  MAX_TASKS_PER_CALL,
+  type Placed,
+  type Verb,
+  type Verbs,
+} from './protocol.js';
 
 /** `later`: a part was taken, the answer follows the last one. */
 export type Answer = { readonly value: unknown } | 'later';
-
-/** More than fits one commit cannot be accepted as a whole. */
-const MAX_PARTS_TASKS = 20_000;
 
 /** A page of a list is put together from so many tasks at a time, and ends at about so many bytes. */
 const LISTED_AT_ONCE = 50;
@@ -27,7 +34,7 @@ export class Answering {
   readonly #desk: LocalDesk;
   readonly #connection: Connection;
   /** Parts of batches that have arrived, by call. */
-  readonly #parts = new Map<number, EncodedTask[] | 'refused'>();
+  readonly #parts = new Map<number, BatchInParts | 'refused'>();
   /** What ends listening, by call. */
   readonly #listening = new Map<number, () => void>();
   readonly #answers: Answers;
@@ -71,11 +78,13 @@ export class Answering {
   /** The client wants nothing more of this call. @returns whether it ends without an answer. */
   end(call: number): boolean {
     this.#listening.get(call)?.();
+    const batch = this.#parts.get(call);
+    if (batch instanceof BatchInParts) batch.drop().catch(() => {});
     return this.#parts.delete(call);
   }
 
   close(): void {
-    this.#parts.clear();
+    for (const call of [...this.#parts.keys()]) this.end(call);
     for (const end of this.#listening.values()) end();
   }
 
@@ -110,25 +119,52 @@ export class Answering {
   }
 
   async #batch({ tasks, more }: Verbs['batch'], call: number): Promise<unknown> {
-    const all = this.#parts.get(call) ?? [];
+    const batch = this.#parts.get(call) ?? new BatchInParts(this.#desk);
     // Refused: what else of it was under way is dropped, up to its last part.
-    if (all === 'refused') {
+    if (batch === 'refused') {
       if (more !== true) this.#parts.delete(call);
       return LATER;
     }
-    if (!Array.isArray(tasks) || all.length + tasks.length > MAX_PARTS_TASKS) {
-      if (more === true) this.#parts.set(call, 'refused');
-      else this.#parts.delete(call);
-      throw new InvalidArgumentError('batch', `an array of at most ${MAX_PARTS_TASKS} tasks`);
+    this.#parts.set(call, batch);
+    try {
+      if (!Array.isArray(tasks)) throw new InvalidArgumentError('batch', 'an array of tasks', tasks);
+      await this.#takePart(batch, tasks.map(taskOf));
+      if (more === true) return LATER;
+      const tickets = await batch.accept();
+      this.#parts.delete(call);
+      if (batch.isStaged) return await this.#sendIds(tickets, call);
+      return tickets.map(({ id, isNew }): Placed => ({ id, isNew }));
+    } catch (error) {
+      if (more === true && this.#parts.get(call) === batch) this.#parts.set(call, 'refused');
+      else if (more !== true) this.#parts.delete(call);
+      await batch.drop();
+      throw error;
     }
-    for (const task of tasks) all.push(taskOf(task));
-    if (more === true) {
-      this.#parts.set(call, all);
-      return LATER;
+  }
+
+  /** While a part waits to be stored, the client waits as well. */
+  async #takePart(batch: BatchInParts, part: readonly EncodedTask[]): Promise<void> {
+    const taken = batch.take(part);
+    if (taken === undefined) return;
+    const readAgain = this.#connection.pauseReading();
+    try {
+      await taken;
+    } finally {
+      readAgain();
     }
-    this.#parts.delete(call);
-    const tickets = await this.#desk.acceptBatch(all);
-    return tickets.map(({ id, isNew }): Placed => ({ id, isNew }));
+  }
+
+  /** More ids than fit into one message. */
+  async #sendIds(tickets: readonly Ticket[], call: number): Promise<{ readonly staged: number }> {
+    for (let from = 0; from < tickets.length; from += IDS_PER_MESSAGE) {
+      const part = tickets.slice(from, from + IDS_PER_MESSAGE);
+      const ids = new Uint8Array(part.length * ID_BYTES);
+      for (let at = 0; at < part.length; at++) ids.set(parseId(part[at]!.id)!, at * ID_BYTES);
+      this.#connection.send({ kind: 'event', call, event: ids });
+      await this.#connection.drained();
+      await new Promise(setImmediate);
+    }
+    return { staged: tickets.length };
   }
 
   /** Resolves when listening has ended. */

@@ -25,6 +25,8 @@ export class Connection {
   readonly #bounds: ConnectionBounds;
   readonly #reader: FrameReader;
   #isCorked = false;
+  /** How many want that nothing is read. */
+  #pauses = 0;
   #error: Error | undefined;
   #drained: (() => void)[] = [];
 
@@ -72,6 +74,15 @@ export class Connection {
     return new Promise((resolve) => this.#drained.push(resolve));
   }
 
+  /** Reads nothing more, so that the other end has to wait. @returns what lets it read again. */
+  pauseReading(): () => void {
+    this.#pauses++;
+    this.#socket.pause();
+    return () => {
+      if (--this.#pauses === 0 && !this.isFull) this.#socket.resume();
+    };
+  }
+
   /** Lets the process end although the connection is open, or not. */
   hold(isHeld: boolean): void {
     if (isHeld) this.#socket.ref();
@@ -100,7 +111,7 @@ export class Connection {
   }
 
   #flowAgain(): void {
-    this.#socket.resume();
+    if (this.#pauses === 0) this.#socket.resume();
     this.#tellDrained();
   }
 

@@ -19,6 +19,8 @@ export const PROTOCOL = 1;
 export const MAX_CALLS = 200_000;
 /** Tasks of one `enqueue`; a client gathers more than that into several. */
 export const MAX_TASKS_PER_CALL = 1_000;
+/** Ids of a large batch that are told in one message. */
+export const IDS_PER_MESSAGE = 16_384;
 /** A client ends an `enqueue` or a part of a batch at about this size. */
 export const PART_BYTES = 256 * 1024;
 /** What a frame may hold beside the largest payload. */
@@ -30,7 +32,11 @@ export const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
 export interface Verbs {
   /** Independent tasks. Answer: {@link Placed} for each, or the error of those that were refused. */
   readonly enqueue: { readonly tasks: readonly EncodedTask[] };
-  /** Tasks accepted together. With `more`, a part: further ones follow under the same number. */
+  /**
+   * Tasks accepted together. With `more`, a part: further ones follow under the same number. Answer:
+   * {@link Placed} for each. Of more than fit one commit: `{ staged: how many }`, after `event` messages with
+   * the bytes of their ids in order.
+   */
   readonly batch: { readonly tasks: readonly EncodedTask[]; readonly more?: boolean };
   readonly settled: { readonly id: string };
   readonly state: { readonly id: string };

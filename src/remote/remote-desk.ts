@@ -3,7 +3,7 @@
  * and encodes here what is put in, so that a bad argument is refused without a word to the owner. Enqueues of
  * one turn travel together, calls are answered in any order.
  */
-import type { Settled } from '../broker/broker.js';
+import { MAX_BATCH_TASKS, type Settled } from '../broker/broker.js';
 import type { Counts, Page, TaskFilter } from '../broker/inspect.js';
 import { DisconnectedError, QueueFullError, StoppedError } from '../errors.js';
 import type { EnqueueOptions, RunOptions } from '../options/types.js';
@@ -15,19 +15,22 @@ import {
   checkEventFilter,
   checkFilter,
   checkItem,
+  checkLargeBatch,
   checkPage,
   type PageRequest,
 } from '../run/filters.js';
 import { type EncodedTask, Front } from '../run/front.js';
 import { Registry } from '../run/registry.js';
 import type { Codec } from '../task/codec.js';
+import { ID_BYTES } from '../task/id.js';
 import type { TaskId, TaskState } from '../task/task.js';
-import { Calls } from './calls.js';
+import { Calls, type OpenCall } from './calls.js';
 import type { Connection } from './connection.js';
 import { receivedError, receivedEvent, receivedView, type SentView } from './forms.js';
 import type { OwnersDesk } from './moving-desk.js';
 import { MAX_TASKS_PER_CALL, PART_BYTES, type Placed, type Welcome } from './protocol.js';
 import { runThrough } from './run-through.js';
+import { StagedReceipt } from './staged-receipt.js';
 
 /** Tasks that wait for their acceptance, and their bytes; as a runtime's own bounds are by default. */
 const MAX_UNACCEPTED = 100_000;
@@ -96,18 +99,22 @@ export class RemoteDesk implements OwnersDesk {
 
   async enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Receipt[]> {
     checkBatch(batch);
-    batch.forEach(checkItem);
     if (batch.length === 0) return [];
+    if (batch.length > MAX_BATCH_TASKS) checkLargeBatch(batch);
+    else batch.forEach(checkItem);
     this.#flush();
     const call = this.#calls.begin();
     try {
       let part: EncodedTask[] = [];
       let bytes = 0;
-      for (const { name, payload, options } of batch) {
-        if (call.isOver) break;
+      for (let at = 0; at < batch.length && !call.isOver; at++) {
+        checkItem(batch[at], at);
+        const { name, payload, options } = batch[at]!;
         if (part.length === MAX_TASKS_PER_CALL || bytes > PART_BYTES) {
           call.send('batch', { tasks: part, more: true });
           await call.drained();
+          // This process has other things to do as well.
+          await new Promise(setImmediate);
           part = [];
           bytes = 0;
         }
@@ -121,8 +128,22 @@ export class RemoteDesk implements OwnersDesk {
       call.drop();
       throw error;
     }
-    const placed = (await call.answer) as readonly { readonly id: string; readonly isNew: boolean }[];
+    const placed = (await call.answer) as
+      | readonly { readonly id: string; readonly isNew: boolean }[]
+      | { readonly staged: number };
+    if ('staged' in placed) return this.#staged(call);
     return placed.map(({ id, isNew }) => this.#receipt(id, isNew));
+  }
+
+  /** Receipts whose ids came as bytes; the text of one is made when somebody asks. */
+  async #staged(call: OpenCall): Promise<Receipt[]> {
+    const receipts: Receipt[] = [];
+    for await (const event of call.events()) {
+      const ids = event as Uint8Array;
+      for (let at = 0; at < ids.length; at += ID_BYTES) receipts.push(new StagedReceipt(ids, at, this));
+      await new Promise(setImmediate);
+    }
+    return receipts;
   }
 
   run<Value>(
