@@ -6,7 +6,7 @@
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
 import { type Disk, LmdbDisk, MemoryDisk } from './disks.js';
-import { type ClaimMode, type Ending, Rig } from './rig.js';
+import { type ClaimMode, type Ending, Rig, type Staged } from './rig.js';
 
 type Step = fc.AsyncCommand<object, Rig>;
 
@@ -54,18 +54,35 @@ const keepMs = fc.constantFrom(0, 0, 5_000, 1e8, Number.POSITIVE_INFINITY);
 /** Due times that are all different, so that their order is known. */
 let dueSerial = 0;
 
+function shapeOf({ delay, unhandled, ...shape }: Draft, now: number) {
+  return {
+    ...shape,
+    ...(delay === undefined ? {} : { runAt: now + delay * 1_000 + (dueSerial++ % 997) }),
+    ...(unhandled === true && shape.name === 'x' ? { unhandled } : {}),
+  };
+}
+
 const work: fc.Arbitrary<Step>[] = [
-  fc.array(draft, { minLength: 1, maxLength: 12 }).map((drafts) =>
-    step(`enqueue ${JSON.stringify(drafts)}`, (rig) =>
-      rig.enqueue(
-        drafts.map(({ delay, unhandled, ...shape }) => ({
-          ...shape,
-          ...(delay === undefined ? {} : { runAt: rig.model.now + delay * 1_000 + (dueSerial++ % 997) }),
-          ...(unhandled === true && shape.name === 'x' ? { unhandled } : {}),
-        })),
+  fc
+    .array(draft, { minLength: 1, maxLength: 12 })
+    .map((drafts) =>
+      step(`enqueue ${JSON.stringify(drafts)}`, (rig) =>
+        rig.enqueue(drafts.map((each) => shapeOf(each, rig.model.now))),
       ),
     ),
-  ),
+  fc
+    .tuple(
+      fc.array(draft, { minLength: 1, maxLength: 40 }),
+      fc.constantFrom<Staged>('accept', 'accept', 'accept', 'abandon', 'crash', 'reopen'),
+    )
+    .map(([drafts, ending]) =>
+      step(`stage ${JSON.stringify(drafts)}, ${ending}`, (rig) =>
+        rig.stage(
+          drafts.map(({ unique: _, ...each }) => shapeOf(each, rig.model.now)),
+          ending,
+        ),
+      ),
+    ),
   fc
     .tuple(
       fc.integer({ min: 1, max: 9 }),
@@ -137,7 +154,7 @@ function law(makeDisk: () => Disk, numRuns: number): Promise<void> {
 describe('a backend and its model', () => {
   const runs = Number(process.env.MODEL_RUNS ?? 1);
 
-  const timeout = 20_000 * runs;
+  const timeout = 60_000 * runs;
 
   it('agree in memory, with commits that end when they like', { timeout }, () =>
     law(() => new MemoryDisk(), 300 * runs),

@@ -112,13 +112,18 @@ export class LmdbDisk implements Disk {
       this.#inFlight = tables.commit().then(committed);
       return this.#inFlight;
     };
+    // What a dead owner had under way must not touch a store that is closed.
+    const living = (): LmdbTables => {
+      if (this.#tables !== tables) throw new Error('this owner is dead');
+      return tables;
+    };
     return {
       kind: 'lmdb',
-      get: (table, key) => tables.get(table, key),
-      has: (table, key) => tables.has(table, key),
-      put: (table, key, value) => tables.put(table, key, value),
-      delete: (table, key) => tables.delete(table, key),
-      range: (table, range) => tables.range(table, range),
+      get: (table, key) => living().get(table, key),
+      has: (table, key) => living().has(table, key),
+      put: (table, key, value) => living().put(table, key, value),
+      delete: (table, key) => living().delete(table, key),
+      range: (table, range) => living().range(table, range),
       commit,
       close: () => this.kill(),
     };

@@ -22,6 +22,7 @@ import type { Disk } from './disks.js';
 import { Model, type ModelDraft, type ModelTask } from './model.js';
 
 export type Ending = 'complete' | 'complete with a note' | 'bury' | 'cancel' | 'release' | 'retry';
+export type Staged = 'accept' | 'abandon' | 'crash' | 'reopen';
 export type ClaimMode = 'take' | 'skip queue a' | 'park name x';
 
 interface Waiting {
@@ -111,6 +112,53 @@ export class Rig {
       task.id = ticket.id;
       this.#tickets.set(text, ticket);
     }
+  }
+
+  /** A batch that is staged, and how that ends; other commands come before it or after it. */
+  async stage(shapes: readonly Omit<ModelDraft, 'text'>[], ending: Staged): Promise<void> {
+    const drafts: ModelDraft[] = shapes.map((shape) => ({ ...shape, text: `task ${this.#serial++}` }));
+    const tasks = drafts.map(({ text, ...fields }): NewTask => ({ ...fields, body: Buffer.from(text) }));
+    await this.flush();
+    const stage = this.#broker.stage();
+    const half = tasks.length >> 1;
+    await this.#driven(stage.add(tasks.slice(0, half)));
+    await this.turn(true);
+    await this.#driven(stage.add(tasks.slice(half)));
+    assert.equal(this.#blocked(), tasks.length);
+    if (ending === 'crash') return this.crash();
+    if (ending === 'reopen') return this.reopen();
+    await this.flush();
+    if (ending === 'abandon') {
+      await this.#driven(stage.abandon());
+      assert.equal(this.#blocked(), 0);
+      return;
+    }
+    this.model.enqueue(drafts);
+    this.#changed();
+    const tickets = await this.#driven(stage.accept());
+    for (const [at, { text }] of drafts.entries()) {
+      this.#tickets.set(text, tickets.ticket(at));
+      this.#task(text).id = tickets.ticket(at).id;
+    }
+    // Nothing is due at the beginning of time; it waits for delayed tasks to get their places.
+    await this.#driven(Promise.resolve(this.#broker.promote(0, 1)));
+    await this.flush();
+    this.#durable = this.model.clone();
+  }
+
+  #blocked(): number {
+    return [...this.#backend.inspect!.counts().values()].reduce((sum, { blocked }) => sum + blocked, 0);
+  }
+
+  /** Waits for an answer, with commits that end. */
+  async #driven<T>(answer: Promise<T>): Promise<T> {
+    let isDone = false;
+    const done = (): void => {
+      isDone = true;
+    };
+    answer.then(done, done);
+    while (!isDone) await this.turn(true);
+    return answer;
   }
 
   async claim(max: number, mode: ClaimMode): Promise<void> {
@@ -291,6 +339,8 @@ export class Rig {
   }
 
   async verify(): Promise<void> {
+    const staged = { start: 'stage:', end: 'stage;', limit: 1 };
+    while (this.#tables.range('meta', staged).length > 0) await this.turn(true);
     await this.flush();
     const { counts } = checkStore(this.#tables);
     const running = this.model.clone();

@@ -51,7 +51,9 @@ export const stageThemes: readonly Theme[] = [
           all.map((text) => ({ text })),
         );
         assert.deepEqual([...(await probe.take())], []);
-        await accept(stage);
+        const accepted = accept(stage);
+        assert.deepEqual([...(await probe.take())], [], 'none of it starts before all of it is flushed');
+        await accepted;
         const claims = await probe.take(50_000);
         assert.deepEqual(claims.map(textOf), all);
         await probe.complete(claims);
@@ -138,6 +140,30 @@ export const stageThemes: readonly Theme[] = [
         );
         assert.equal((await probe.take(2_000)).length, 100);
       }),
+
+      it('has delayed tasks that can be promoted at once', async (probe) => {
+        const drafts = texts('s', 3_000).map((text) => ({ text, runAt: probe.now + 1_000 }));
+        const stage = await stageOf(probe, drafts);
+        assert.equal(await probe.broker.nextDueAt(), undefined);
+        await accept(stage);
+        probe.clock.advance(1_000);
+        assert.equal(await probe.broker.promote(probe.now, 5_000), 3_000);
+      }),
+
+      it(
+        'can have its delayed tasks cancelled at once',
+        async (probe) => {
+          const drafts = texts('s', 3_000).map((text) => ({ text, runAt: probe.now + 1_000 }));
+          const ids = await accept(await stageOf(probe, drafts));
+          await Promise.all([0, 1_500, 2_999].map((at) => probe.cancel(ids[at]!)));
+          assert.equal(await probe.pass(999), 0);
+          const all = await listed(probe);
+          assert.deepEqual([all.length, new Set(all).size], [3_000, 3_000]);
+          for (let rounds = 0; rounds < 3; rounds++) await probe.pass(rounds === 0 ? 1 : 0);
+          assert.deepEqual(probe.counts(), { ready: 2_997, cancelled: 3 });
+        },
+        { has: ['inspect'] },
+      ),
 
       it('can be staged beside another', async (probe) => {
         const [one, two] = [probe.broker.stage(), probe.broker.stage()];
