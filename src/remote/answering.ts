@@ -2,7 +2,7 @@
 
 import type { Ticket } from '../broker/broker.js';
 import type { TaskFilter } from '../broker/inspect.js';
-import { InvalidArgumentError, UnsupportedError } from '../errors.js';
+import { InvalidArgumentError, QueueFullError, UnsupportedError } from '../errors.js';
 import type { EventFilter } from '../run/events.js';
 import { checkPage, type PageRequest } from '../run/filters.js';
 import type { EncodedTask } from '../run/front.js';
@@ -23,6 +23,9 @@ import {
 
 /** `later`: a part was taken, the answer follows the last one. */
 export type Answer = { readonly value: unknown } | 'later';
+
+/** Batches of one client that are staged at once. */
+const MAX_STAGED = 4;
 
 /** A page of a list is put together from so many tasks at a time, and ends at about so many bytes. */
 const LISTED_AT_ONCE = 50;
@@ -119,7 +122,7 @@ export class Answering {
   }
 
   async #batch({ tasks, more }: Verbs['batch'], call: number): Promise<unknown> {
-    const batch = this.#parts.get(call) ?? new BatchInParts(this.#desk);
+    const batch = this.#parts.get(call) ?? new BatchInParts(this.#desk, () => this.#checkRoom());
     // Refused: what else of it was under way is dropped, up to its last part.
     if (batch === 'refused') {
       if (more !== true) this.#parts.delete(call);
@@ -140,6 +143,13 @@ export class Answering {
       await batch.drop();
       throw error;
     }
+  }
+
+  /** The owner stages few batches at once: one client must not take all of them. */
+  #checkRoom(): void {
+    let staged = 1;
+    for (const batch of this.#parts.values()) if (batch instanceof BatchInParts && batch.isStaged) staged++;
+    if (staged > MAX_STAGED) throw new QueueFullError('Batches that this client stages', staged, MAX_STAGED);
   }
 
   /** While a part waits to be stored, the client waits as well. */

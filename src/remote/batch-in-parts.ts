@@ -13,14 +13,17 @@ const MAX_KEPT_BYTES = 64 * 1024 * 1024;
 
 export class BatchInParts {
   readonly #desk: LocalDesk;
+  readonly #checkRoom: () => void;
   #kept: EncodedTask[] = [];
   #keptBytes = 0;
   #staged: StagedBatch | undefined;
   #last: Promise<void> | undefined;
   #isDropped = false;
 
-  constructor(desk: LocalDesk) {
+  /** @param checkRoom  Asked before it is staged; throws when this client stages too many already. */
+  constructor(desk: LocalDesk, checkRoom: () => void) {
     this.#desk = desk;
+    this.#checkRoom = checkRoom;
   }
 
   get isStaged(): boolean {
@@ -37,6 +40,7 @@ export class BatchInParts {
       if (this.#kept.length <= MAX_BATCH_TASKS && this.#keptBytes <= MAX_KEPT_BYTES) return undefined;
       const kept = this.#kept;
       this.#kept = [];
+      this.#checkRoom();
       this.#last = this.#stage(kept);
     } else this.#last = this.#last.then(() => this.#stage(part));
     return this.#last;

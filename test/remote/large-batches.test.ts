@@ -162,6 +162,15 @@ describe('a batch of a client', () => {
     expect(countsOf(rig)).toEqual({ ready: 1 });
   });
 
+  it('is one of few: the fifth at once is refused, and the others are accepted', async () => {
+    const rig = await connect();
+    const batches = Array.from({ length: 5 }, () => rig.desk.enqueueBatch(batchOf(TASKS)));
+    const [last] = (await Promise.allSettled(batches)).filter(({ status }) => status === 'rejected');
+    expect(last).toMatchObject({ reason: { code: 'ERR_MILLRACE_QUEUE_FULL' } });
+    await until(() => countsOf(rig).blocked === undefined);
+    expect(countsOf(rig)).toEqual({ ready: 4 * TASKS });
+  });
+
   it('takes no unique keys when it is larger than one commit', async () => {
     const rig = await connect();
     const batch = batchOf(TASKS);
