@@ -86,7 +86,8 @@ export class Intake {
       }
       return await staged.accept();
     } catch (error) {
-      await staged.abandon();
+      // What cannot be taken away now is hidden, and taken away by the next owner.
+      await staged.abandon().catch(() => {});
       throw error;
     }
   }
