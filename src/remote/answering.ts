@@ -24,8 +24,10 @@ import {
 /** `later`: a part was taken, the answer follows the last one. */
 export type Answer = { readonly value: unknown } | 'later';
 
-/** Batches of one client that are staged at once. */
+/** Batches of one client that are under way, those of them that are staged, and bytes kept of the others. */
+const MAX_BATCHES = 16;
 const MAX_STAGED = 4;
+const MAX_KEPT_BYTES = 64 * 1024 * 1024;
 
 /** A page of a list is put together from so many tasks at a time, and ends at about so many bytes. */
 const LISTED_AT_ONCE = 50;
@@ -131,6 +133,7 @@ export class Answering {
     this.#parts.set(call, batch);
     try {
       if (!Array.isArray(tasks)) throw new InvalidArgumentError('batch', 'an array of tasks', tasks);
+      if (more === true) this.#checkKept();
       await this.#takePart(batch, tasks.map(taskOf));
       if (more === true) return LATER;
       const tickets = await batch.accept();
@@ -150,6 +153,17 @@ export class Answering {
     let staged = 1;
     for (const batch of this.#parts.values()) if (batch instanceof BatchInParts && batch.isStaged) staged++;
     if (staged > MAX_STAGED) throw new QueueFullError('Batches that this client stages', staged, MAX_STAGED);
+  }
+
+  /** @throws {QueueFullError} */
+  #checkKept(): void {
+    const { size } = this.#parts;
+    if (size > MAX_BATCHES) throw new QueueFullError('Batches of this client under way', size, MAX_BATCHES);
+    let bytes = 0;
+    for (const batch of this.#parts.values()) if (batch !== 'refused') bytes += batch.keptBytes;
+    if (bytes > MAX_KEPT_BYTES) {
+      throw new QueueFullError('Bytes of batches of this client under way', bytes, MAX_KEPT_BYTES);
+    }
   }
 
   /** While a part waits to be stored, the client waits as well. */

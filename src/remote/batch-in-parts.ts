@@ -30,6 +30,10 @@ export class BatchInParts {
     return this.#last !== undefined;
   }
 
+  get keptBytes(): number {
+    return this.#keptBytes;
+  }
+
   /** A promise when further parts should wait for it. */
   take(part: readonly EncodedTask[]): Promise<void> | undefined {
     if (this.#last === undefined) {
@@ -40,6 +44,7 @@ export class BatchInParts {
       if (this.#kept.length <= MAX_BATCH_TASKS && this.#keptBytes <= MAX_KEPT_BYTES) return undefined;
       const kept = this.#kept;
       this.#kept = [];
+      this.#keptBytes = 0;
       this.#checkRoom();
       this.#last = this.#stage(kept);
     } else this.#last = this.#last.then(() => this.#stage(part));

@@ -24,6 +24,8 @@ export interface OwnersDesk extends Desk {
   accept(task: EncodedTask): Promise<Receipt>;
 }
 
+const RECEIPTS_PER_TURN = 10_000;
+
 /** Where the owner is reached for a while. */
 interface Stay {
   readonly desk: OwnersDesk;
@@ -103,7 +105,12 @@ export class MovingDesk implements Desk {
     if (stay?.isLast === true) return stay.desk.enqueueBatch(batch);
     const items = withoutTransfers(batch);
     const receipts = await this.#ask((desk) => desk.enqueueBatch(items), 'once');
-    return receipts.map((receipt) => this.#follow(receipt));
+    const followed: Receipt[] = [];
+    for (const receipt of receipts) {
+      // This process goes on while there are a million.
+      if (followed.push(this.#follow(receipt)) % RECEIPTS_PER_TURN === 0) await new Promise(setImmediate);
+    }
+    return followed;
   }
 
   run<Value>(
@@ -215,8 +222,15 @@ export class MovingDesk implements Desk {
   }
 
   /** A receipt that outlives the owner that gave it. */
-  #follow({ id, isNew }: Receipt): Receipt {
-    return { id, isNew, settled: () => this.settled(id) };
+  #follow(receipt: Receipt): Receipt {
+    return {
+      // The text of an id is made when somebody asks.
+      get id() {
+        return receipt.id;
+      },
+      isNew: receipt.isNew,
+      settled: () => this.settled(receipt.id),
+    };
   }
 
   #takeWaiting(): { resolve(stay: Stay): void; reject(error: Error): void }[] {

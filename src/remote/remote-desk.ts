@@ -24,7 +24,7 @@ import { Registry } from '../run/registry.js';
 import type { Codec } from '../task/codec.js';
 import { ID_BYTES } from '../task/id.js';
 import type { TaskId, TaskState } from '../task/task.js';
-import { Calls, type OpenCall } from './calls.js';
+import { Calls } from './calls.js';
 import type { Connection } from './connection.js';
 import { receivedError, receivedEvent, receivedView, type SentView } from './forms.js';
 import type { OwnersDesk } from './moving-desk.js';
@@ -104,6 +104,9 @@ export class RemoteDesk implements OwnersDesk {
     else batch.forEach(checkItem);
     this.#flush();
     const call = this.#calls.begin();
+    // Of more than fit into one message, ids come as bytes before the answer.
+    const ids: Uint8Array[] = [];
+    call.onEvent((event) => ids.push(event as Uint8Array));
     try {
       let part: EncodedTask[] = [];
       let bytes = 0;
@@ -131,15 +134,13 @@ export class RemoteDesk implements OwnersDesk {
     const placed = (await call.answer) as
       | readonly { readonly id: string; readonly isNew: boolean }[]
       | { readonly staged: number };
-    if ('staged' in placed) return this.#staged(call);
+    if ('staged' in placed) return this.#staged(ids);
     return placed.map(({ id, isNew }) => this.#receipt(id, isNew));
   }
 
-  /** Receipts whose ids came as bytes; the text of one is made when somebody asks. */
-  async #staged(call: OpenCall): Promise<Receipt[]> {
+  async #staged(parts: readonly Uint8Array[]): Promise<Receipt[]> {
     const receipts: Receipt[] = [];
-    for await (const event of call.events()) {
-      const ids = event as Uint8Array;
+    for (const ids of parts) {
       for (let at = 0; at < ids.length; at += ID_BYTES) receipts.push(new StagedReceipt(ids, at, this));
       await new Promise(setImmediate);
     }

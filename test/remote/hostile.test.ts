@@ -233,6 +233,20 @@ describe('one client does not hurt another', () => {
     expect(await runtime.run('sum', [1, 2])).toBe(3);
   });
 
+  it('by beginning batches that never end: there is a bound', async () => {
+    const stranger = await guest();
+    const tasks = [{ name: 'sum', body: body([1]) }];
+    for (let at = 1; at <= 17; at++)
+      stranger.say({ kind: 'call', call: at, verb: 'batch', tasks, more: true });
+    expect(await stranger.hear()).toMatchObject({
+      kind: 'failed',
+      call: 17,
+      error: { code: 'ERR_MILLRACE_QUEUE_FULL' },
+    });
+    stranger.say({ kind: 'call', call: 1, verb: 'batch', tasks });
+    expect(await stranger.hear()).toMatchObject({ kind: 'done', call: 1, value: [{ isNew: true }, {}] });
+  });
+
   it('by leaving in the middle of a batch, of which nothing is there then', async () => {
     const stranger = await guest();
     const tasks = Array(1_000).fill({ name: 'sum', body: body([1]) });

@@ -56,7 +56,7 @@ async function connect(): Promise<Rig> {
   const local = new LocalDesk({ ...parts, coordinator });
   const sizes = { maxPayloadBytes: 1024 * 1024, maxBufferBytes: LIMIT_BYTES };
   const server = new Server({
-    ...{ desk: local, coordinator, role: 'runtime', codecs: {}, ...sizes, yieldAsked: () => {} },
+    ...{ desk: local, coordinator, role: 'runtime', options: { queues: new Map(), ...sizes } },
   });
   const path = join(tmpdir(), `millrace-${process.pid}-${serial++}.sock`);
   const listener = net.createServer((visitor) => server.accept(visitor)).listen(path);
