@@ -1,4 +1,5 @@
 /** A runtime that owns its folder: backend and threads wired together, and the door open to clients. */
+import type { Backend, Blobs } from './broker/broker.js';
 import { type BackendLocation, openBackend } from './broker/open.js';
 import { StoppedError } from './errors.js';
 import { loadManifest, storeManifest } from './manifest.js';
@@ -20,10 +21,13 @@ const NOT_LOADED = 'the tasks module could not be loaded';
 export class Threads {
   readonly pool: Pool<RunningItem>;
   readonly #relay = new PoolRelay<RunningItem>();
+  readonly #files: { blobs?: Blobs };
   #booted: Promise<void> | undefined;
 
-  constructor(pool: Pool<RunningItem>) {
+  /** @param files  Where the threads look for the files of large payloads and results. */
+  constructor(pool: Pool<RunningItem>, files: { blobs?: Blobs }) {
     this.pool = pool;
+    this.#files = files;
   }
 
   /** Resolves with the first thread that knows the handlers. @throws (rejects) {TasksModuleError} */
@@ -36,8 +40,9 @@ export class Threads {
     return this.#booted;
   }
 
-  /** What they say is for the coordinator's executor from now on. */
-  serve(coordinator: Coordinator): void {
+  /** They work on this backend from now on; what they say is for the coordinator's executor. */
+  serve({ blobs }: Backend, coordinator: Coordinator): void {
+    if (blobs !== undefined) this.#files.blobs = blobs;
     this.#relay.attach(coordinator.executor);
   }
 }
@@ -73,7 +78,7 @@ export async function own(
     const runsNothing = location.execution === 'none';
     const coordinator = new Coordinator({ backend, pool, options, codecs, runsNothing });
     const owning = new Owning({ backend, pool, coordinator, options });
-    threads.serve(coordinator);
+    threads.serve(backend, coordinator);
     await owning.boot(threads.boot());
     return owning;
   } catch (error) {

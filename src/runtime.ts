@@ -1,5 +1,6 @@
 /** `openRuntime`: opens the backend and the threads side by side, wires them, and offers what users call. */
 import { Access, type AnyModule } from './access.js';
+import type { Blobs } from './broker/broker.js';
 import { parseBackend } from './broker/open.js';
 import { systemClock } from './clock.js';
 import { InvalidArgumentError } from './errors.js';
@@ -35,8 +36,9 @@ export async function openRuntime<Module = AnyModule>(options: OpenOptions): Pro
   const modules = modulesOf(checked.tasks);
   checked.signal?.throwIfAborted();
   const codecs = codecsByName(checked.codecs);
-  const pool = await openPool<RunningItem>(location.execution, modules, checked);
-  const setup = { location, options: checked, codecs, threads: new Threads(pool) };
+  const files: { blobs?: Blobs } = {};
+  const pool = await openPool<RunningItem>(location.execution, modules, checked, () => files.blobs);
+  const setup = { location, options: checked, codecs, threads: new Threads(pool, files) };
   const keepAlive = new KeepAlive();
   let standing: Standing | undefined;
   try {

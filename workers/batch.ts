@@ -6,7 +6,8 @@
  * batch of small synchronous tasks costs a swap, a decode, a call, an encode and one look at the clock each.
  */
 import { MillraceError } from '../src/errors.js';
-import { type Codec, decodeValue, encodeValue } from '../src/task/codec.js';
+import { BLOB } from '../src/task/blob-ref.js';
+import { decodeValue, encodeValue } from '../src/task/codec.js';
 import type { SchemaIssue } from '../src/task/define-types.js';
 import { storeError } from '../src/task/stored-error.js';
 import { AttemptRun, type RunningBatch } from './attempt.js';
@@ -40,7 +41,7 @@ export async function runBatch(session: Session, { message, page, names }: Incom
     const handler = session.handlers.find(name) ?? UNKNOWN;
     const run = new AttemptRun(batch, index, handler, name, view.getUint16(row + 6, true), row + 8);
     try {
-      const payload = moved === undefined ? decode(rows, row, at, session.codecs) : moved.value;
+      const payload = moved === undefined ? decode(rows, row, at, session) : moved.value;
       let returned = call(handler, payload, run);
       if (isThenable(returned)) returned = await returned;
       clock = complete(run, returned);
@@ -53,9 +54,10 @@ export async function runBatch(session: Session, { message, page, names }: Incom
 /** A payload that does not decode, or that the schema refuses. */
 class InvalidPayload extends Error {}
 
-function decode(rows: Uint8Array, row: number, end: number, codecs: ReadonlyMap<string, Codec>): unknown {
+function decode(rows: Uint8Array, row: number, end: number, { blobs, codecs }: Session): unknown {
   try {
-    return decodeValue(rows.subarray(row + ROW_HEADER_BYTES, end), codecs);
+    const body = rows.subarray(row + ROW_HEADER_BYTES, end);
+    return body[0] === BLOB && blobs !== undefined ? blobs.decode(body, codecs) : decodeValue(body, codecs);
   } catch (error) {
     throw new InvalidPayload('', { cause: error });
   }
@@ -108,6 +110,15 @@ function complete(run: AttemptRun, result: unknown): number {
   }
   const codec = session.codecOf(handler);
   const bytes = encodeValue(result, session.limits, codec, 'result');
+  const { blobs } = session;
+  if (blobs !== undefined && bytes.length >= blobs.leastBytes) {
+    const reference = blobs.write(bytes);
+    if (reference !== undefined) {
+      const endedAt = end(run, KIND.completed, reference);
+      blobs.tell();
+      return endedAt;
+    }
+  }
   // Raw bytes were framed into memory of their own; everything else is in a buffer that the next value uses.
   return end(run, KIND.completed, bytes, codec === undefined && result instanceof Uint8Array);
 }

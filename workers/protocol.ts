@@ -14,6 +14,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { StoredError } from '../src/task/stored-error.js';
 import type { TaskOptions } from '../src/task/task-options.js';
+import type { BlobSetup } from './blobs.js';
 import type { PageMemory } from './page.js';
 
 export type ThreadMessage = HelloMessage | BatchMessage | RegisterMessage | RetireMessage;
@@ -28,6 +29,8 @@ export interface HelloMessage {
   /** Module whose exports are codecs. */
   readonly codecs?: string;
   readonly limits: ThreadLimits;
+  /** Where large payloads are and large results go; absent where they come and go inline. */
+  readonly blobs?: BlobSetup;
   /** Float64: `[memory in bytes after the last batch]`. */
   readonly status: SharedArrayBuffer;
   /** Measure memory after batches. */
@@ -93,6 +96,8 @@ export type Note = { readonly page: number; readonly index: number } & (
   | { readonly kind: 'log'; readonly at: number; readonly message: string }
   | { readonly kind: 'enqueue'; readonly call?: number; readonly request: NotedRequest }
   | { readonly kind: 'result'; readonly bytes: Uint8Array }
+  /** Of the thread, not of an item: it is done with its files of results before the one of this serial. */
+  | { readonly kind: 'files'; readonly before: number }
 );
 
 export interface NotedRequest {

@@ -9,6 +9,7 @@ import { reviveError, storeError } from '../src/task/stored-error.js';
 import type { TaskId } from '../src/task/task.js';
 import type { AttemptRun } from './attempt.js';
 import { runBatch } from './batch.js';
+import { ThreadBlobs } from './blobs.js';
 import {
   describe,
   findCodecs,
@@ -44,6 +45,8 @@ export class Session {
   readonly now: () => number;
   readonly wallNow: () => number;
   limits: EncodeLimits = { maxBytes: 0, maxBufferBytes: 0 };
+  /** Absent where large payloads and results come and go inline. */
+  blobs: ThreadBlobs | undefined;
   readonly #importModule: Surroundings['importModule'];
   readonly #pages = new Map<number, Page>();
   readonly #listening = new Map<string, AttemptRun>();
@@ -64,7 +67,7 @@ export class Session {
 
   /** Called once, before anything else. `post` is the thread's end of the control port. */
   connect(
-    hello: Pick<HelloMessage, 'modules' | 'codecs' | 'limits'>,
+    hello: Pick<HelloMessage, 'modules' | 'codecs' | 'limits' | 'blobs'>,
     post: (note: Note, list?: readonly ArrayBuffer[]) => void,
     services: ServiceCaller | undefined,
     afterBatch: () => void,
@@ -72,6 +75,10 @@ export class Session {
     const { maxResultBytes, maxResultBufferBytes } = hello.limits;
     this.limits = { maxBytes: maxResultBytes, maxBufferBytes: maxResultBufferBytes };
     this.#post = post;
+    if (hello.blobs !== undefined) {
+      const closed = (before: number): void => post({ kind: 'files', page: -1, index: -1, before });
+      this.blobs = new ThreadBlobs(hello.blobs, closed);
+    }
     this.#services = services;
     this.#afterBatch = afterBatch;
     return this.#load(hello.modules, hello.codecs);

@@ -35,10 +35,13 @@ export interface Page {
   readonly after?: string;
 }
 
+/** `brief` views come without `body` and `result`, so that these are not read for nothing. */
+export type Depth = 'whole' | 'brief';
+
 export interface Inspect {
   /** `undefined` when unknown or pruned. */
-  get(id: TaskId): Promise<TaskView | undefined>;
+  get(id: TaskId, depth?: Depth): Promise<TaskView | undefined>;
   /** At most `limit` tasks (1 to 1,000), and a bounded number of rows looked at. */
-  list(filter: TaskFilter, limit: number, after?: string): Promise<Page>;
+  list(filter: TaskFilter, limit: number, after?: string, depth?: Depth): Promise<Page>;
   counts(): Counts;
 }

@@ -41,16 +41,22 @@ export class Crew<Token> {
     this.#gone = new Promise((resolve) => {
       this.#leave = resolve;
     });
-    this.thread = boot(setup, {
+    const { blobs } = setup;
+    const writer = blobs?.openWriter();
+    const closeFiles = (before?: number): void => {
+      if (writer !== undefined) blobs?.closeWriter(writer, before);
+    };
+    this.thread = boot(writer === undefined ? setup : { ...setup, writer }, {
       note: (note) => this.station.note(note),
       callerAt: (page, index) => this.station.callerAt(page, index),
       exited: (death) => {
         this.hasExited = true;
         this.#leave();
         owner.exited(this, death);
+        closeFiles();
       },
     });
-    this.station = new Station(slot, owner, this.thread, setup.clock, time);
+    this.station = new Station(slot, owner, this.thread, setup.clock, time, closeFiles);
   }
 
   /** The slot goes on without it. */

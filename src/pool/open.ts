@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import type { Blobs } from '../broker/broker.js';
 import { TasksModuleError } from '../errors.js';
 import type { ModuleLocation, RuntimeOptions } from '../options/types.js';
 import { NoPool } from './no-pool.js';
@@ -29,6 +30,7 @@ export async function openPool<Token>(
   execution: 'threads' | 'same-thread' | 'none',
   modules: readonly string[],
   options: RuntimeOptions,
+  blobs: () => Blobs | undefined,
 ): Promise<Pool<Token>> {
   const { clock, services, maxResultBytes, maxBufferBytes, logger } = options;
   const common = { modules, clock, services, maxResultBytes, maxBufferBytes, logger };
@@ -41,6 +43,7 @@ export async function openPool<Token>(
   const { threads, execArgv, resourceLimits, env, recycle } = options;
   return createThreadPool<Token>({
     ...common,
+    blobs,
     threads,
     recycle,
     ...(execArgv === undefined ? {} : { execArgv }),

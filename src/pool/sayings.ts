@@ -24,7 +24,7 @@ export class Sayings {
     if (note.kind === 'progress') said.progress = decodeValue(note.value);
     else if (note.kind === 'result') said.bytes = note.bytes;
     else if (note.kind === 'log') said.logs.push({ at: note.at, message: note.message });
-    else said.enqueue.push(note.request);
+    else if (note.kind === 'enqueue') said.enqueue.push(note.request);
   }
 
   /** The last progress. */

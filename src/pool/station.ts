@@ -42,6 +42,7 @@ export class Station<Token> {
   readonly #owner: StationOwner<Token>;
   readonly #clock: Clock;
   readonly #time: PoolClock;
+  readonly #closeFiles: (before: number) => void;
   readonly #pages = new Pages();
   readonly #names = new NameTable();
   readonly #byPage = new Map<number, PoolBatch<Token>>();
@@ -58,12 +59,14 @@ export class Station<Token> {
     thread: StationThread,
     clock: Clock,
     time: PoolClock,
+    closeFiles: (before: number) => void = () => {},
   ) {
     this.#slot = slot;
     this.#owner = owner;
     this.thread = thread;
     this.#clock = clock;
     this.#time = time;
+    this.#closeFiles = closeFiles;
     this.#watch = new Watchdog(clock, () => this.#look());
   }
 
@@ -166,6 +169,14 @@ export class Station<Token> {
   }
 
   note(note: Note): void {
+    if (note.kind === 'files') {
+      // Not in the midst of a look, which delivers notes, too. All results in those files are told first.
+      queueMicrotask(() => {
+        this.#report(this.#harvest());
+        this.#closeFiles(note.before);
+      });
+      return;
+    }
     const batch = this.#byPage.get(note.page);
     const item = batch?.items[note.index];
     if (batch === undefined || item === undefined) return;

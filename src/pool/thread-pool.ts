@@ -5,6 +5,7 @@
  */
 import type { ResourceLimits } from 'node:worker_threads';
 import { processClock } from '../../workers/process-clock.js';
+import type { Blobs } from '../broker/broker.js';
 import { type Clock, systemClock } from '../clock.js';
 import { InvalidArgumentError, StoppedError, TasksModuleError } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
@@ -22,6 +23,8 @@ export interface ThreadPoolOptions {
   readonly modules: readonly string[];
   readonly clock?: Clock;
   readonly services?: Services;
+  /** Where large payloads and results are kept; asked when a thread is booted. */
+  readonly blobs?: () => Blobs | undefined;
   /** URL of a module whose exports are codecs. */
   readonly codecsModule?: string;
   readonly execArgv?: readonly string[];
@@ -208,6 +211,7 @@ export class ThreadPool<Token> implements Pool<Token> {
       recycle,
       bootTimeoutMs = 60_000,
     } = this.#options;
+    const blobs = this.#options.blobs?.();
     const { maxResultBytes = 16 * MIB, maxBufferBytes = 64 * MIB } = this.#options;
     return {
       clock: this.#clock,
@@ -217,6 +221,7 @@ export class ThreadPool<Token> implements Pool<Token> {
       bootTimeoutMs,
       // Without services no port is opened and Comlink is not loaded.
       services: services !== undefined && Object.keys(services).length > 0 ? services : undefined,
+      ...(blobs === undefined ? {} : { blobs }),
       ...(codecsModule === undefined ? {} : { codecsModule }),
       ...(execArgv === undefined ? {} : { execArgv }),
       ...(resourceLimits === undefined ? {} : { resourceLimits }),

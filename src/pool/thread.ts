@@ -26,6 +26,7 @@ import type {
   ThreadLimits,
   ThreadMessage,
 } from '../../workers/protocol.js';
+import type { Blobs } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
 import type { ServiceCall } from '../task/define-types.js';
 import { bootAnswer, handlersOf } from './boot.js';
@@ -40,6 +41,10 @@ export interface ThreadSetup {
   readonly modules: readonly string[];
   readonly codecsModule?: string;
   readonly services: Services | undefined;
+  /** Where large payloads and results are kept; absent where they come and go with messages. */
+  readonly blobs?: Blobs;
+  /** The thread's number among those that write there. */
+  readonly writer?: number;
   readonly watchMemory: boolean;
   readonly execArgv?: readonly string[];
   readonly resourceLimits?: ResourceLimits;
@@ -103,7 +108,7 @@ export class Thread implements PoolThread {
 
   constructor(setup: ThreadSetup, listener: ThreadListener) {
     this.#listener = listener;
-    const { services, codecsModule } = setup;
+    const { services, codecsModule, blobs, writer } = setup;
     if (services !== undefined)
       this.#door = openDoor(services, (page, index) => listener.callerAt(page, index));
     this.modules = new Set(setup.modules);
@@ -121,6 +126,9 @@ export class Thread implements PoolThread {
       limits: setup.limits,
       status: this.#status.buffer as SharedArrayBuffer,
       watchMemory: setup.watchMemory,
+      ...(blobs === undefined || writer === undefined
+        ? {}
+        : { blobs: { folder: blobs.folder, leastBytes: blobs.leastBytes, writer } }),
       ...(codecsModule === undefined ? {} : { codecs: codecsModule }),
       ...(this.#door === undefined ? {} : { servicesPort: this.#door.port }),
     };

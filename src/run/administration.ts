@@ -52,7 +52,7 @@ export class Administration {
   }
 
   async stateOf(id: TaskId): Promise<TaskState> {
-    const view = await this.#inspect.get(id);
+    const view = await this.#inspect.get(id, 'brief');
     // Whether it never existed or is no longer kept, the broker knows.
     return view === undefined ? (await this.#backend.broker.settled(id)).state : view.state;
   }
@@ -96,7 +96,7 @@ export class Administration {
   async #cancelOne(id: TaskId): Promise<number> {
     const { coordinator, options } = this.#parts;
     coordinator.gather.flush();
-    const view = await this.#backend.inspect?.get(id);
+    const view = await this.#backend.inspect?.get(id, 'brief');
     const at = options.clock.now();
     const answer = await this.#backend.broker.cancel(id, 'cancelled', at, this.#keptMs(view));
     if (answer.kind === 'final') return 0;
@@ -119,7 +119,7 @@ export class Administration {
     let count = 0;
     let after: string | undefined;
     do {
-      const page = await this.#inspect.list(filter, SLICE_TASKS, after);
+      const page = await this.#inspect.list(filter, SLICE_TASKS, after, 'brief');
       const done = await Promise.allSettled(page.tasks.map(({ id }) => verb(id)));
       for (const result of done) if (result.status === 'fulfilled') count += result.value;
       after = page.after;

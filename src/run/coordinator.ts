@@ -73,7 +73,7 @@ export class Coordinator implements ExecutorHost {
       keepsTransfers: backend.broker.lacks.transfer === undefined,
       runsNothing,
     });
-    this.gather = new Gather(this.broker);
+    this.gather = new Gather(this.broker, backend.blobs);
     const counts = (): Counts => backend.inspect?.counts() ?? new Map();
     const serves = (queue: string): boolean => options.serve?.includes(queue) ?? true;
     this.idle = new Idle(counts, serves, () => this.executor.handedCount > 0);

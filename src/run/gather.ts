@@ -1,9 +1,10 @@
 /**
  * Collects what one turn of the event loop enqueues into batches for the broker, so that thousands of single
  * `enqueue` calls cost one call into the store. Batches of the user's own, and tasks with a unique key (which
- * may be refused one by one), go through alone.
+ * may be refused one by one), go through alone. A large payload is written to its file before its task is
+ * handed over, so that a commit never waits for one that is still on its way.
  */
-import type { Broker, Settled, SettledListener, Ticket } from '../broker/broker.js';
+import type { Blobs, Broker, Settled, SettledListener, Ticket } from '../broker/broker.js';
 import { InvalidArgumentError, QueueFullError, StoreFullError } from '../errors.js';
 import type { NewTask } from '../task/task.js';
 
@@ -80,15 +81,20 @@ class Awaiting<Value> implements Waiting, SettledListener {
 
 export class Gather {
   readonly #broker: Broker;
+  readonly #blobs: Blobs | undefined;
+  readonly #leastBlobBytes: number;
   #waiting: Waiting[] = [];
   readonly #flush = (): void => this.flush();
 
-  constructor(broker: Broker) {
+  constructor(broker: Broker, blobs: Blobs | undefined) {
     this.#broker = broker;
+    this.#blobs = blobs;
+    this.#leastBlobBytes = blobs?.leastBytes ?? Number.POSITIVE_INFINITY;
   }
 
   /** Resolves when the task is accepted. */
   enqueue(task: NewTask): Promise<Ticket> {
+    if (this.isLarge(task)) return this.#withBlob(task, (small) => this.enqueue(small));
     return new Promise((accepted, failed) => this.#add(new Accepting(task, accepted, failed)));
   }
 
@@ -101,6 +107,9 @@ export class Gather {
     take: (settled: Settled) => Value,
     placed?: (ticket: Ticket) => void,
   ): Promise<Value> {
+    if (this.isLarge(task)) {
+      return this.#withBlob(task, (small) => this.run(small, take, placed));
+    }
     return new Promise((resolve, failed) => this.#add(new Awaiting(task, take, placed, resolve, failed)));
   }
 
@@ -113,6 +122,33 @@ export class Gather {
     if (batch.length === 0) return;
     this.#waiting = [];
     this.#hand(batch);
+  }
+
+  /**
+   * The task as it goes into a batch of the caller's own: a large payload is in its file already.
+   * @throws (rejects) as {@link Blobs.write}
+   */
+  async apart(task: NewTask): Promise<NewTask> {
+    return this.isLarge(task) ? { ...task, body: await this.#blobs!.write(task.body) } : task;
+  }
+
+  isLarge({ body }: NewTask): boolean {
+    return body.length >= this.#leastBlobBytes;
+  }
+
+  /** These are not going to be enqueued, as far as they were not. */
+  drop(tasks: readonly NewTask[]): void {
+    for (const { body } of tasks) this.#blobs?.drop(body);
+  }
+
+  async #withBlob<Result>(task: NewTask, go: (small: NewTask) => Promise<Result>): Promise<Result> {
+    const small = await this.apart(task);
+    try {
+      return await go(small);
+    } catch (error) {
+      this.drop([small]);
+      throw error;
+    }
   }
 
   #add(waiting: Waiting): void {

@@ -51,25 +51,17 @@ export class Intake {
   }
 
   async acceptBatch(batch: readonly EncodedTask[]): Promise<readonly Ticket[]> {
-    const tasks: NewTask[] = [];
-    for (const encoded of batch) {
-      const prepared = this.#coordinator.front.fromClient(encoded);
-      tasks.push(prepared instanceof Promise ? await prepared : prepared);
-    }
-    return this.#enqueueAll(tasks);
+    return this.#enqueueAll(batch, (encoded) => this.#coordinator.front.fromClient(encoded));
   }
 
   async enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Ticket[]> {
     checkBatch(batch);
     if (batch.length > MAX_BATCH_TASKS) return this.#enqueueLarge(batch);
-    const tasks: NewTask[] = [];
-    for (const [at, item] of batch.entries()) {
+    return this.#enqueueAll(batch, (item, at) => {
       checkItem(item, at);
       const { name, payload, options } = item;
-      const prepared = this.#coordinator.front.prepare(name, payload, options);
-      tasks.push(prepared instanceof Promise ? await prepared : prepared);
-    }
-    return this.#enqueueAll(tasks);
+      return this.#coordinator.front.prepare(name, payload, options);
+    });
   }
 
   /** Bit by bit, and all or nothing. */
@@ -97,15 +89,32 @@ export class Intake {
     return new StagedBatch(this.#coordinator);
   }
 
-  async #enqueueAll(tasks: readonly NewTask[]): Promise<readonly Ticket[]> {
-    if (tasks.length === 0) return [];
-    this.#coordinator.checkOpen();
-    this.#coordinator.gather.flush();
-    for (const task of tasks) this.#due(task);
-    const { tickets, accepted } = this.#broker.enqueue(tasks);
-    await accepted;
-    this.#tell(tickets, tasks);
-    return tickets;
+  async #enqueueAll<Item>(
+    batch: readonly Item[],
+    prepare: (item: Item, at: number) => NewTask | Promise<NewTask>,
+  ): Promise<readonly Ticket[]> {
+    const { gather } = this.#coordinator;
+    const tasks: NewTask[] = [];
+    try {
+      for (const [at, item] of batch.entries()) {
+        const prepared = prepare(item, at);
+        tasks.push(prepared instanceof Promise ? await prepared : prepared);
+      }
+      if (tasks.length === 0) return [];
+      this.#coordinator.checkOpen();
+      for (const [at, task] of tasks.entries())
+        if (gather.isLarge(task)) tasks[at] = await gather.apart(task);
+      this.#coordinator.checkOpen();
+      gather.flush();
+      for (const task of tasks) this.#due(task);
+      const { tickets, accepted } = this.#broker.enqueue(tasks);
+      await accepted;
+      this.#tell(tickets, tasks);
+      return tickets;
+    } catch (error) {
+      gather.drop(tasks);
+      throw error;
+    }
   }
 
   /**

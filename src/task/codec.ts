@@ -6,6 +6,7 @@
  * 0 bytes                      raw: a Uint8Array passed as it is
  * 1 bytes                      plain: the format of `codec-plain.ts`
  * 2 u8 name bytes              codec: length of its name, name in ASCII, what the codec made
+ * 3 …                          is none of these: a reference to bytes in a file (`blob-ref.ts`)
  * ```
  *
  * Pure: no I/O, no clock, no registry. Which codecs exist is the caller's business.
@@ -83,11 +84,32 @@ export function encodeValue(
  * @throws {UnknownCodecError} `ERR_MILLRACE_UNKNOWN_CODEC`
  */
 export function decodeValue(bytes: Uint8Array, codecs?: ReadonlyMap<string, Codec>): unknown {
+  return decode(bytes[0], bytes, 1, codecs, copyOf);
+}
+
+/**
+ * As {@link decodeValue}, of bytes that are nobody else's and came apart from their first one: where that
+ * says that they are raw, they are the value, without a copy.
+ */
+export function decodeOwn(
+  kind: number | undefined,
+  rest: Uint8Array,
+  codecs?: ReadonlyMap<string, Codec>,
+): unknown {
+  return decode(kind, rest, 0, codecs, () => rest);
+}
+
+function decode(
+  kind: number | undefined,
+  bytes: Uint8Array,
+  from: number,
+  codecs: ReadonlyMap<string, Codec> | undefined,
+  raw: (bytes: Uint8Array, from: number) => unknown,
+): unknown {
   try {
-    const kind = bytes[0];
-    if (kind === PLAIN) return new PlainReader(bytes, 1).read();
-    if (kind === RAW) return copyOf(bytes, 1);
-    if (kind === NAMED) return decodeNamed(bytes, codecs);
+    if (kind === PLAIN) return new PlainReader(bytes, from).read();
+    if (kind === RAW) return raw(bytes, from);
+    if (kind === NAMED) return decodeNamed(bytes, from, codecs);
     throw new NotDecodableError(
       kind === undefined ? 'there are no bytes' : `${kind} is not a form of encoding`,
     );
@@ -120,10 +142,15 @@ function encodeNamed(value: unknown, limits: EncodeLimits, codec: Codec, what: s
   return framed([NAMED, name.length, ...Buffer.from(name, 'latin1')], bytes);
 }
 
-function decodeNamed(bytes: Uint8Array, codecs: ReadonlyMap<string, Codec> | undefined): unknown {
-  const end = 2 + (bytes[1] ?? 0);
-  if (end === 2 || end > bytes.length) throw new NotDecodableError('the name of its codec is cut off');
-  const name = Buffer.from(bytes.subarray(2, end)).toString('latin1');
+function decodeNamed(
+  bytes: Uint8Array,
+  from: number,
+  codecs: ReadonlyMap<string, Codec> | undefined,
+): unknown {
+  const start = from + 1;
+  const end = start + (bytes[from] ?? 0);
+  if (end === start || end > bytes.length) throw new NotDecodableError('the name of its codec is cut off');
+  const name = Buffer.from(bytes.subarray(start, end)).toString('latin1');
   const codec = codecs?.get(name) ?? (name === jsonCodec.name ? jsonCodec : undefined);
   if (codec === undefined) throw new UnknownCodecError(name);
   return codec.decode(copyOf(bytes, end));

@@ -19,6 +19,7 @@ import type {
   Stage,
   Verdict,
 } from '../broker.js';
+import { type BlobFiles, EmbeddedBlobs } from './blobs.js';
 import type { EmbeddedClaim } from './claim.js';
 import { CommitCycle } from './commit.js';
 import { Core, type CoreOptions } from './core.js';
@@ -46,6 +47,8 @@ export interface EmbeddedOptions extends CoreOptions {
   readonly limits: IntakeLimits;
   /** Where claims are noted before a hand-over; absent when nothing survives the process anyway. */
   readonly hold?: (claims: readonly EmbeddedClaim[]) => Hold;
+  /** Where large payloads and results are kept; absent: in the tables, whatever their size. */
+  readonly blobFiles?: BlobFiles;
   /** Called last by `close`. */
   readonly onClose?: () => Promise<void>;
 }
@@ -58,12 +61,23 @@ const NO_HOLD: Hold = { release() {} };
 export function openEmbedded(options: EmbeddedOptions): Backend {
   const core = new Core(options);
   const broker = new EmbeddedBroker(core, options);
+  const { blobs } = core;
   return {
     broker,
+    ...(blobs === undefined ? {} : { blobs }),
     keyValue: embeddedKeyValue(core),
     inspect: new EmbeddedInspect(core, broker.finals, (claim) => broker.isUnstarted(claim)),
     close: () => broker.close(),
   };
+}
+
+function keepApart(core: Core, files: BlobFiles, limits: IntakeLimits): void {
+  const { tables, commits, onCorrupt } = core;
+  const { maxPendingBytes, checkSpace } = limits;
+  const bounds = checkSpace === undefined ? { maxPendingBytes } : { maxPendingBytes, checkSpace };
+  const blobs = new EmbeddedBlobs({ tables, commits, limits: bounds, onCorrupt }, files);
+  core.blobs = blobs;
+  core.waiters.whole = (settled) => blobs.whole(settled);
 }
 
 export class EmbeddedBroker implements Broker {
@@ -90,6 +104,7 @@ export class EmbeddedBroker implements Broker {
     this.lacks = options.lacks;
     this.#core = core;
     this.#commits = core.commits = new CommitCycle(core);
+    if (options.blobFiles !== undefined) keepApart(core, options.blobFiles, options.limits);
     const uniques = new Uniques(core, (holder) => this.#replace(holder));
     this.#settling = new Settling(core, uniques, (batch) => this.#intake.addAll(batch));
     this.#readying = new Readying(core, this.#settling);
@@ -237,6 +252,7 @@ export class EmbeddedBroker implements Broker {
     const stopped = new StoppedError('The backend');
     await this.#commits.finish(stopped).catch(() => {});
     this.#core.waiters.end(stopped, this.#core.segments.values());
+    await this.#core.blobs?.close();
     await this.#core.tables.close();
     await this.#onClose();
   }

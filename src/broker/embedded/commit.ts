@@ -11,6 +11,7 @@
  *     time from the threads.
  */
 import { type StoppedError, StoreFencedError } from '../../errors.js';
+import { isBlobRef } from '../../task/blob-ref.js';
 import type { Pace, Settled } from '../broker.js';
 import { type Core, readyKey } from './core.js';
 import { Expiries } from './expiry.js';
@@ -181,7 +182,7 @@ export class CommitCycle {
       this.#fail(error);
       return;
     }
-    this.#core.tables.commit().then(
+    this.#core.commit().then(
       () => this.#done(turn, finish, upTo),
       (error) => this.#fail(error),
     );
@@ -247,7 +248,8 @@ export class CommitCycle {
     if (!isWatched && !segment.hasTickets && segment.waiters === undefined) return;
     for (const { index, result, isDeleted } of fresh) {
       const isAwaited = isWatched || segment.waiters?.[index] !== undefined;
-      const isKept = segment.hasTickets && !isDeleted && result.length <= KEPT_RESULT_BYTES;
+      const isSmall = result.length <= KEPT_RESULT_BYTES && !isBlobRef(result);
+      const isKept = segment.hasTickets && !isDeleted && isSmall;
       if (!isKept) segment.places[index] = PLACE.gone;
       if (!isAwaited && !isKept) continue;
       const settled = new PlaceSettled(storeNumber, segment, index, result);
@@ -269,7 +271,7 @@ export class CommitCycle {
       if (!segment.resident || segment.heldFrom < segment.count) mayClaim = true;
     }
     for (const tell of finish) tell();
-    for (const { waiting, settled } of turn.settled) for (const waiter of waiting) waiter.told(settled);
+    for (const { waiting, settled } of turn.settled) core.waiters.tellAll(waiting, settled);
     turn.resolve();
     if (mayClaim) core.wake();
     this.#schedule();
@@ -284,9 +286,8 @@ export class CommitCycle {
     this.#ended = error;
     inFlight?.reject(error);
     this.#turn.reject(error);
-    for (const { waiting } of [...(inFlight?.settled ?? []), ...this.#turn.settled]) {
-      for (const waiter of waiting) waiter.told(error);
-    }
+    for (const { waiting } of [...(inFlight?.settled ?? []), ...this.#turn.settled])
+      this.#core.waiters.tellAll(waiting, error);
     this.#core.waiters.end(error, [...this.#core.segments.values(), ...(inFlight?.touched ?? [])]);
     this.#tellFenced?.(error);
   }

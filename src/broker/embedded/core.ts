@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { TransferredPayload } from '../../task/task.js';
+import type { EmbeddedBlobs } from './blobs.js';
 import { type ClaimSource, EmbeddedClaim } from './claim.js';
 import type { CommitCycle } from './commit.js';
 import { Counters } from './counters.js';
@@ -59,6 +60,8 @@ export class Core implements ClaimSource {
   readonly #windowBytes: number;
   readonly #lineCache = new Map<string, Line>();
   commits!: CommitCycle;
+  /** Absent where payloads and results are kept in the rows of their tasks, whatever their size. */
+  blobs: EmbeddedBlobs | undefined;
   nextSegment: number;
   /** Highest segment number that may be read back from the store. */
   flushedUpTo: number;
@@ -189,6 +192,12 @@ export class Core implements ClaimSource {
   /** A suspect has ended under the eyes of a living process. */
   clearSuspect(key: string): void {
     if (this.suspects.delete(key)) this.#onSuspectEnded();
+  }
+
+  /** Makes durable what was put, and before it the blobs that it refers to. */
+  async commit(): Promise<void> {
+    await this.tables.commit(this.blobs?.flush());
+    this.blobs?.committed();
   }
 
   /** Puts the state that belongs to no single task. */

@@ -62,13 +62,11 @@ export class Finals {
     commits.checkOpen();
     const found = this.locate(id);
     if (found.kind === 'done') {
-      await commits.flushed();
-      return { id, state: 'completed', result: new Uint8Array(found.result.result) };
+      return this.#flushed({ id, state: 'completed', result: new Uint8Array(found.result.result) });
     }
     if (found.kind === 'record') {
       if (!isFinalRecord(found.record)) return waiters.onKey(keyOf(found.record));
-      await commits.flushed();
-      return settledOf(found.record);
+      return this.#flushed(settledOf(found.record));
     }
     if (found.isLoaded) return waiters.onPlace(found.segment, found.index);
     return waiters.onKey(taskKey(found.segment.number, found.index));
@@ -98,11 +96,18 @@ export class Finals {
       const readyKey = levelPrefix(queue, PLAIN_LANE, level) + u48(segment);
       if (done === undefined && tables.has('ready', readyKey)) return waiters.onKey(key);
       if (done?.result.isDeleted === false) {
-        await commits.flushed();
-        return { id: formatId(bytes), state: 'completed', result: new Uint8Array(done.result.result) };
+        const result = new Uint8Array(done.result.result);
+        return this.#flushed({ id: formatId(bytes), state: 'completed', result });
       }
     }
     return this.settled(formatId(bytes));
+  }
+
+  /** With its whole result, once it is flushed. The file is held from now on, whatever happens meanwhile. */
+  async #flushed(settled: Settled): Promise<Settled> {
+    const { commits, waiters } = this.#core;
+    const [whole] = await Promise.all([waiters.whole(settled), commits.flushed()]);
+    return whole;
   }
 
   /** As {@link settledAt}, without a promise where the segment will know. */
@@ -203,6 +208,7 @@ export class Finals {
       const header = readHeader(tables.get('done', found.rowKey)!, this.#core.where, ROW.results);
       tables.put('done', found.rowKey, withoutResult(header, found.result));
       this.#core.doneRows.changed();
+      this.#core.blobs?.lose(found.result.result);
       counters.add(found.id.queue, 'completed', -1);
     } else if (found.kind === 'record') {
       if (!isFinalRecord(found.record)) throw new WrongStateError(id, 'not final', 'deleted');
@@ -211,6 +217,7 @@ export class Finals {
       const fresh = freshAt(found.segment, found.index);
       if (fresh === undefined) throw new WrongStateError(id, 'not final', 'deleted');
       fresh.isDeleted = true;
+      this.#core.blobs?.lose(fresh.result);
       counters.add(found.segment.line.line.queue, 'completed', -1);
     }
     await commits.changed();
@@ -222,6 +229,8 @@ export class Finals {
     const queue = queueNames.number(record.queue);
     tables.delete('final', finalKey(record.state as FinalState, queue, record.settledAt, keyOf(record)));
     counters.add(queue, record.state as FinalState, -1);
+    this.#core.blobs?.lose(record.body);
+    this.#core.blobs?.lose(record.result);
     record.isDeleted = true;
     record.body = new Uint8Array(0);
     record.result = undefined;

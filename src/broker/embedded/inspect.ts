@@ -5,7 +5,7 @@
  */
 import { InvalidArgumentError, ResultExpiredError, UnknownTaskError } from '../../errors.js';
 import type { TaskState, TaskView } from '../../task/task.js';
-import type { Counts, Inspect, Page, QueueCounts, TaskFilter } from '../inspect.js';
+import type { Counts, Depth, Inspect, Page, QueueCounts, TaskFilter } from '../inspect.js';
 import type { EmbeddedClaim } from './claim.js';
 import { type Core, FINAL_CODE } from './core.js';
 import type { Finals } from './finals.js';
@@ -61,10 +61,11 @@ export class EmbeddedInspect implements Inspect {
     this.#unstarted = unstarted;
   }
 
-  async get(id: string): Promise<TaskView | undefined> {
+  async get(id: string, depth: Depth = 'whole'): Promise<TaskView | undefined> {
     this.#core.commits.checkOpen();
     try {
-      return this.#views.of(this.#finals.locate(id), id);
+      const view = this.#views.of(this.#finals.locate(id), id);
+      return depth === 'brief' ? withoutBytes(view) : await this.#views.whole(view, 'throw');
     } catch (error) {
       if (error instanceof UnknownTaskError || error instanceof ResultExpiredError) return undefined;
       throw error;
@@ -97,7 +98,13 @@ export class EmbeddedInspect implements Inspect {
     return counts;
   }
 
-  async list(filter: TaskFilter, limit: number, after?: string): Promise<Page> {
+  async list(filter: TaskFilter, limit: number, after?: string, depth: Depth = 'whole'): Promise<Page> {
+    const { tasks, ...rest } = this.#page(filter, limit, after);
+    if (depth === 'brief') return { tasks: tasks.map(withoutBytes), ...rest };
+    return { tasks: await Promise.all(tasks.map((view) => this.#views.whole(view, 'omit'))), ...rest };
+  }
+
+  #page(filter: TaskFilter, limit: number, after: string | undefined): Page {
     this.#core.commits.checkOpen();
     if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LISTED) {
       throw new InvalidArgumentError('limit', `an integer from 1 to ${MAX_LISTED}`, limit);
@@ -214,6 +221,10 @@ export class EmbeddedInspect implements Inspect {
 }
 
 const START: Spot = { key: '', nth: 0 };
+
+function withoutBytes({ body: _body, result: _result, ...rest }: TaskView): TaskView {
+  return rest;
+}
 
 function matches(task: TaskView, filter: TaskFilter): boolean {
   return (

@@ -1,5 +1,6 @@
 /** How tasks come in: checked against the bounds, held against unique keys, and placed into open segments. */
 import { DuplicateTaskError, InvalidArgumentError, QueueFullError } from '../../errors.js';
+import { isBlobRef } from '../../task/blob-ref.js';
 import { formatId, ID_BYTES } from '../../task/id.js';
 import type { NewTask } from '../../task/task.js';
 import { type Enqueued, MAX_BATCH_TASKS, type Ticket } from '../broker.js';
@@ -120,7 +121,10 @@ export class Intake {
     if (task.unique !== undefined) {
       const holder = this.#uniques.holder(task.name, task.unique.key);
       if (holder !== undefined) {
-        if (task.unique.onConflict !== 'replace') return new IdTicket(formatId(holder), false, this.#finals);
+        if (task.unique.onConflict !== 'replace') {
+          this.#core.blobs?.drop(task.body);
+          return new IdTicket(formatId(holder), false, this.#finals);
+        }
         this.#uniques.replace(holder);
       }
     }
@@ -138,7 +142,8 @@ export class Intake {
       segment = core.openSegment(queue, now, 'tasks');
     }
     const index = segment.addTask(core.taskNames.number(task.name), task.body, meta);
-    if (task.startAfterCommit === true && index < segment.heldFrom) segment.heldFrom = index;
+    core.blobs?.gain(task.body);
+    if (mustWait(task) && index < segment.heldFrom) segment.heldFrom = index;
     core.admit(segment, bytes);
     core.counters.add(line.queue, 'ready', 1);
     if (task.unhandled === true) core.counters.add(line.queue, 'unhandled', 1);
@@ -169,11 +174,17 @@ export class Intake {
     core.tables.put('task', key, sealRecord(record));
     core.tables.put('later', laterKey(record), EMPTY);
     core.counters.add(line.queue, 'scheduled', 1);
-    if (task.startAfterCommit === true) core.commits.turn.held.add(key);
+    core.blobs?.gain(task.body);
+    if (mustWait(task)) core.commits.turn.held.add(key);
     if (task.transfer !== undefined) core.transfers.set(key, task.transfer);
     if (task.unique !== undefined) this.#uniques.take(task.name, task.unique, idBytes, now);
     return new IdTicket(formatId(idBytes), true, this.#finals);
   }
+}
+
+/** Until it is flushed: because it says so, or because its payload is in a file. */
+function mustWait({ startAfterCommit, body }: NewTask): boolean {
+  return startAfterCommit === true || isBlobRef(body);
 }
 
 /** @throws {InvalidArgumentError} when the store has no numbers left for so many names. */

@@ -12,7 +12,7 @@ export function memoryTables(): Tables {
     put: (name, key, value) => table(name).put(key, value),
     delete: (name, key) => table(name).delete(key),
     range: (name, range) => rowsOf(table(name), range),
-    commit: () => Promise.resolve(),
+    commit: (before) => before ?? Promise.resolve(),
     close: () => Promise.resolve(),
   };
 }

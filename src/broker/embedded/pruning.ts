@@ -54,6 +54,7 @@ export class Pruning {
     tables.delete('done', key);
     this.#core.doneRows.changed();
     const kept = unpackResults(header).filter((result) => !result.isDeleted);
+    for (const { result } of kept) this.#core.blobs?.lose(result);
     counters.add(readU16(home, 0), 'completed', -kept.length);
   }
 
@@ -67,6 +68,8 @@ export class Pruning {
     }
     tables.delete('task', key);
     if (record.isDeleted) return;
+    this.#core.blobs?.lose(record.body);
+    this.#core.blobs?.lose(record.result);
     const queue = queueNames.number(record.queue);
     tables.delete('final', finalKey(record.state as FinalState, queue, record.settledAt, key));
     counters.add(queue, record.state as FinalState, -1);

@@ -7,6 +7,7 @@
  * to a record of its own). A segment with no place waiting or claimed is over: its stored row goes in the
  * same commit.
  */
+import { BLOB } from '../../task/blob-ref.js';
 import type { Settled } from '../broker.js';
 import type { EmbeddedClaim } from './claim.js';
 import { putU48 } from './keys.js';
@@ -159,6 +160,12 @@ export class Segment {
 
   bodyBytesAt(index: number): number {
     return this.row.readUInt32BE(this.offsets[index]!);
+  }
+
+  /** Whether its payload is kept in a file; cheaper than a look at the body. */
+  isBlobAt(index: number): boolean {
+    const { row } = this;
+    return row[this.offsets[index]! + TASK_HEADER_BYTES + this.metaBytesAt(index)] === BLOB;
   }
 
   copyBody(index: number, target: Uint8Array, at: number): void {

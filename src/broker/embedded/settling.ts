@@ -107,6 +107,12 @@ export class Settling {
   #complete(claim: EmbeddedClaim, settlement: Extract<Settlement, { kind: 'completed' }>): void {
     const { segment, index } = claim;
     const { startedAt, runMs } = settlement.attempt!;
+    const { blobs } = this.#core;
+    if (blobs !== undefined) {
+      blobs.gain(settlement.result);
+      // Of what completed at once only the result is kept.
+      if (segment.isBlobAt(index)) blobs.lose(segment.bodyAt(index));
+    }
     segment.fresh.push({
       index,
       name: segment.nameAt(index),
@@ -127,8 +133,10 @@ export class Settling {
 
   #finish(claim: EmbeddedClaim, settlement: Final): void {
     const record = this.toRecord(claim, settlement);
-    if (settlement.kind === 'completed') record.result = settlement.result.slice();
-    else record.reason = settlement.reason;
+    if (settlement.kind === 'completed') {
+      record.result = settlement.result.slice();
+      this.#core.blobs?.gain(record.result);
+    } else record.reason = settlement.reason;
     this.putFinal(record, settlement.kind, settlement.settledAt, settlement.expiresAt);
   }
 

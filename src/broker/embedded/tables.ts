@@ -18,6 +18,7 @@
  *     lane    [lane 8]                                   the lane's name
  *     count   [queue 2]                                  counters of the queue
  *     name    [kind 1][index 2]                          names of tasks and queues
+ *     blob    name of a file                             bytes in it that tasks refer to, and their end
  *     fact    key                                        the KeyValue port
  *     meta    key                                        numbers of segments: next, passed over, staged
  */
@@ -34,6 +35,7 @@ export const TABLE_NAMES = [
   'lane',
   'count',
   'name',
+  'blob',
   'fact',
   'meta',
 ] as const;
@@ -60,9 +62,11 @@ export interface Tables {
   range(table: TableName, range: Range): Row[];
   /**
    * Makes everything put since the last call durable, all or nothing. At most one call is under way.
-   * @throws (rejects) with the store's error; the caller then fences the store and never calls again.
+   * @param before  What has to happen first, while further puts belong to the next commit already.
+   * @throws (rejects) with the store's error, or that of `before`; the caller then fences the store and never
+   *   calls again.
    */
-  commit(): Promise<void>;
+  commit(before?: Promise<void>): Promise<void>;
   close(): Promise<void>;
 }
 

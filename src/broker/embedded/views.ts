@@ -27,6 +27,11 @@ export class Views {
     return this.#ofDone({ id, queue: found.id.queue, level: found.id.level }, found.result);
   }
 
+  /** With the bytes in place of references to them; see `EmbeddedBlobs`. */
+  async whole(view: TaskView, ifDamaged: 'throw' | 'omit'): Promise<TaskView> {
+    return this.#core.blobs?.wholeView(view, ifDamaged) ?? view;
+  }
+
   ofPlace(segment: Segment, index: number): TaskView {
     const fresh = segment.fresh.find((entry) => entry.index === index);
     const held = segment.claims[index];

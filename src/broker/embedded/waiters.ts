@@ -4,6 +4,7 @@
  * segment or the segment leaves the memory, so nobody is ever forgotten. Whoever waits when the store ends is
  * told why.
  */
+import { isBlobRef } from '../../task/blob-ref.js';
 import type { Settled, SettledListener } from '../broker.js';
 import { taskKey } from './keys.js';
 import type { Segment } from './segment.js';
@@ -13,6 +14,8 @@ export type Waiter = SettledListener;
 
 export class Waiters {
   readonly #byKey = new Map<string, Waiter[]>();
+  /** Reads a result that is kept apart, before anybody is told of it. */
+  whole: (settled: Settled) => Promise<Settled> = (settled) => Promise.resolve(settled);
   #ended: Error | undefined;
 
   /** Whether somebody waits outside of the segments. */
@@ -56,12 +59,24 @@ export class Waiters {
     const waiting = segment.waiters?.[index];
     if (waiting === undefined) return;
     segment.waiters![index] = undefined;
-    if (Array.isArray(waiting)) for (const waiter of waiting) waiter.told(settled);
-    else waiting.told(settled);
+    const { result } = settled;
+    if (Array.isArray(waiting) || (result !== undefined && isBlobRef(result))) {
+      this.tellAll(asList(waiting), settled);
+    } else waiting.told(settled);
   }
 
   tellKey(key: string, settled: Settled): void {
-    for (const waiter of this.takeKey(key) ?? []) waiter.told(settled);
+    this.tellAll(this.takeKey(key) ?? [], settled);
+  }
+
+  /** Tells those who were taken out before. */
+  tellAll(waiting: readonly Waiter[], settled: Settled | Error): void {
+    const tell = (whole: Settled | Error): void => {
+      for (const waiter of waiting) waiter.told(whole);
+    };
+    if (waiting.length === 0) return;
+    if (settled instanceof Error || settled.result === undefined || !isBlobRef(settled.result)) tell(settled);
+    else this.whole(settled).then(tell, tell);
   }
 
   /** Takes out who waits for a task now, to be told later. */

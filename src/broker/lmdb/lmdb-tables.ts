@@ -143,10 +143,11 @@ class OverlaidTables implements LmdbTables {
     return rows;
   }
 
-  async commit(): Promise<void> {
+  async commit(before?: Promise<void>): Promise<void> {
     const changes = this.#open;
     this.#open = emptyOverlay();
     this.#inFlight = changes;
+    if (before !== undefined) await before;
     const isOwner = await this.#write(changes);
     if (!isOwner) throw new StoreFencedError('another owner has taken over this folder');
     this.#inFlight = undefined;

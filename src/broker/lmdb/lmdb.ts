@@ -3,7 +3,7 @@
  * and the header are checked in plain JavaScript before the addon sees the file; the tasks that a dead owner
  * had handed out are read from `running.bin`.
  *
- *     folder/  manifest.json · data.mdb · data.mdb-lock · running.bin · epoch-N · owner sockets
+ *     folder/  manifest.json · data.mdb · data.mdb-lock · running.bin · blobs/ · epoch-N · owner sockets
  */
 import { join } from 'node:path';
 import { MillraceError, StoreUnavailableError } from '../../errors.js';
@@ -13,6 +13,7 @@ import { openEmbedded } from '../embedded/broker.js';
 import type { IntakeLimits } from '../embedded/intake.js';
 import { passOverUnaccepted } from '../embedded/numbering.js';
 import { stillSuspect } from '../embedded/suspects.js';
+import { openBlobFiles } from './blob-files.js';
 import { type LmdbTables, lmdbTables } from './lmdb-tables.js';
 import { DATA_FILE, markInitialised, openManifest } from './manifest.js';
 import { preflight } from './preflight.js';
@@ -65,7 +66,8 @@ async function openOwned(options: LmdbOptions, ownership: Ownership): Promise<Ba
     await passOverUnaccepted(tables);
     markInitialised(folder);
     const suspects = stillSuspect(tables, handedOut);
-    const space = new Space(folder, options.space, () => tables.usedBytes());
+    const blobFiles = await openBlobFiles(folder, tables, onCorrupt);
+    const space = new Space(folder, options.space, () => tables.usedBytes() + blobFiles.usedBytes);
     const running = new RunningFile(runningPath, ownership.epoch, suspects);
     return openEmbedded({
       kind: 'lmdb',
@@ -78,6 +80,7 @@ async function openOwned(options: LmdbOptions, ownership: Ownership): Promise<Ba
       onCorrupt,
       suspects,
       onSuspectEnded: () => running.inheritedChanged(),
+      blobFiles,
       ...(windowTasks === undefined ? {} : { windowTasks }),
       hold: (claims) => running.hold(claims),
       onClose: async () => {

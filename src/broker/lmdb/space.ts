@@ -7,7 +7,7 @@ import { statfsSync } from 'node:fs';
 import { StoreFullError } from '../../errors.js';
 
 export interface SpaceLimits {
-  /** Bytes of pages in use; Infinity is no limit. */
+  /** Bytes of pages in use and of files of large payloads and results; Infinity is no limit. */
   readonly maxBytes: number;
   /** Bytes that stay free on the disk. */
   readonly minFreeBytes: number;
