@@ -12,6 +12,7 @@
  */
 import type { Backend } from '../broker/broker.js';
 import { batchThemes } from './conformance/batches.js';
+import { blobThemes } from './conformance/blobs.js';
 import { claimThemes } from './conformance/claim.js';
 import { controlThemes } from './conformance/control.js';
 import { delayThemes } from './conformance/delay.js';
@@ -77,6 +78,7 @@ const THEMES: readonly Theme[] = [
   ...delayThemes,
   ...uniqueThemes,
   ...resultThemes,
+  ...blobThemes,
   ...retentionThemes,
   ...controlThemes,
   ...unhandledThemes,

@@ -1,7 +1,7 @@
 /**
  * The LMDB backend under the conformance suite. A crash is a copy of the files as they are at that moment.
  */
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -31,6 +31,7 @@ async function crash(store: string, backend: Backend): Promise<void> {
   for (const name of readdirSync(folder).filter((name) => /\.(?:mdb|bin|json)$/.test(name))) {
     copyFileSync(join(folder, name), join(copy, name));
   }
+  cpSync(join(folder, 'blobs'), join(copy, 'blobs'), { recursive: true });
   folders.set(store, copy);
   await backend.close();
 }

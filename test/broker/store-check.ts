@@ -1,8 +1,10 @@
 /**
  * Reads all rows of an embedded store and holds them against the invariants of its layout: every accepted
- * task is in exactly one place, every index says what the rows say, and the counters equal a recount.
+ * task is in exactly one place, every index says what the rows say, and the counters equal a recount, those of
+ * the files of large payloads and results too.
  */
 import assert from 'node:assert/strict';
+import { readBlobRow } from '#src/broker/embedded/blobs.js';
 import { COUNTED } from '#src/broker/embedded/counters.js';
 import { PLAIN_LANE, readU16, readU48, taskKey, u16, u48 } from '#src/broker/embedded/keys.js';
 import { isFinalRecord, laterKey, openRecord, type TaskRecord } from '#src/broker/embedded/record.js';
@@ -12,9 +14,11 @@ import {
   REF_BYTES,
   ROW,
   readHeader,
+  TASK_HEADER_BYTES,
   unpackResults,
 } from '#src/broker/embedded/rows.js';
 import type { TableName, Tables } from '#src/broker/embedded/tables.js';
+import { decodeBlobRef, isBlobRef } from '#src/task/blob-ref.js';
 import { parseId } from '#src/task/id.js';
 
 const FINAL_CODES = { completed: '\0', dead: '\x01', cancelled: '\x02' } as const;
@@ -32,6 +36,8 @@ export interface Recount {
   /** By queue name, counts that are not zero. */
   readonly counts: Record<string, Record<string, number>>;
   readonly rows: Record<TableName, number>;
+  /** Bytes that are referred to, by file. */
+  readonly blobs: Readonly<Record<string, number>>;
 }
 
 export function checkStore(tables: Tables): Recount {
@@ -53,6 +59,8 @@ class StoreCheck {
   readonly #queues = new Map<number, string>();
   readonly #counts: Record<string, Record<string, number>> = {};
   readonly #rows: Partial<Record<TableName, number>> = {};
+  readonly #blobs: Record<string, number> = {};
+  readonly #blobEnds: Record<string, number> = {};
 
   constructor(tables: Tables) {
     this.#tables = tables;
@@ -68,7 +76,23 @@ class StoreCheck {
     for (const [key, record] of this.#records) this.#checkRecord(key, record);
     this.#checkIndexes();
     this.#checkCounters();
-    return { tasks: this.#tasks, counts: this.#counts, rows: this.#rows as Record<TableName, number> };
+    this.#checkBlobs();
+    const rows = this.#rows as Record<TableName, number>;
+    return { tasks: this.#tasks, counts: this.#counts, rows, blobs: this.#blobs };
+  }
+
+  #refer(bytes: Uint8Array | undefined): void {
+    if (bytes === undefined || !isBlobRef(bytes)) return;
+    const { file, offset, bytes: length } = decodeBlobRef(bytes);
+    this.#blobs[file] = (this.#blobs[file] ?? 0) + length;
+    this.#blobEnds[file] = Math.max(this.#blobEnds[file] ?? 0, offset + length);
+  }
+
+  #checkBlobs(): void {
+    const stored = this.#all('blob').map(([file, row]) => [file, readBlobRow(row)] as const);
+    const live = Object.fromEntries(stored.map(([file, row]) => [file, row.live]));
+    assert.deepEqual(live, this.#blobs, 'bytes in use of each file equal a recount');
+    for (const [file, { end }] of stored) assert.ok(end >= this.#blobEnds[file]!, 'no reference goes beyond');
   }
 
   #all(table: TableName) {
@@ -92,6 +116,7 @@ class StoreCheck {
         assert.ok(!this.#records.has(task), 'a task with a result in a done row has no record');
         this.#done.add(task);
         if (result.isDeleted) continue;
+        this.#refer(result.result);
         this.#count(queue, 'completed');
         this.#tasks.set(task, { state: 'completed', result: result.result });
       }
@@ -112,11 +137,15 @@ class StoreCheck {
         );
       }
       let open = 0;
+      let next = HEADER_BYTES;
       for (let index = 0; index < count; index++) {
         const at = HEADER_BYTES + index * REF_BYTES;
         const task = kind === ROW.refs ? row.toString('latin1', at, at + REF_BYTES) : taskKey(number, index);
         const isHere = kind === ROW.refs ? this.#isRefHere(task, number, index) : this.#isTaskHere(task);
+        const start = next + TASK_HEADER_BYTES + (kind === ROW.refs ? 0 : row.readUInt16BE(next + 6));
+        if (kind === ROW.tasks) next = start + row.readUInt32BE(next);
         if (!isHere) continue;
+        if (kind === ROW.tasks) this.#refer(row.subarray(start, next));
         open++;
         this.#waiting.add(task);
         this.#tasks.set(task, { state: 'ready' });
@@ -149,6 +178,8 @@ class StoreCheck {
 
   #checkRecord(key: string, record: TaskRecord): void {
     assert.equal(taskKey(record.segment, record.index), key);
+    this.#refer(record.body);
+    this.#refer(record.result);
     if (record.state === 'ready') {
       assert.equal(this.#refs.get(key), 1, 'a ready record is referred to once');
       return;
