@@ -220,7 +220,7 @@ export class EmbeddedBlobs implements Blobs {
 
   async close(): Promise<void> {
     await this.#files.close();
-    for (const file of this.#unneeded) this.#removeIfUnneeded(file);
+    for (const file of [...this.#unneeded]) this.#removeIfUnneeded(file);
     this.#isOver = true;
     await this.#files.close();
   }

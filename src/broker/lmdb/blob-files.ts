@@ -166,6 +166,7 @@ class LocalBlobFiles implements BlobFiles {
   }
 
   async close(): Promise<void> {
+    for (const writer of [...this.#threads.keys()]) this.closeWriter(writer, Number.POSITIVE_INFINITY);
     for (const file of [...this.#open.values()]) {
       this.#fill(file);
       file.users++;
