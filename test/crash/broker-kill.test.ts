@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -13,8 +13,9 @@ import { afterAll, expect, it } from 'vitest';
 import type { Backend } from '#src/broker/broker.js';
 import { openLmdb } from '#src/broker/lmdb/lmdb.js';
 import { lmdbTables } from '#src/broker/lmdb/lmdb-tables.js';
+import { isBlobRef } from '#src/task/blob-ref.js';
 import { checkStore, placeOf, type StoredTask } from '../broker/store-check.js';
-import { resultFor, seeded } from '../fixtures/kill-oracle.js';
+import { payloadFor, resultFor, seeded } from '../fixtures/kill-oracle.js';
 
 const KILLS = Number(process.env.KILLS ?? 22);
 const SEED = Number(process.env.SEED ?? 20_261_122);
@@ -80,7 +81,9 @@ function checkTask(id: string, { text, events }: Known, stored: StoredTask | und
   if (stored === undefined && events.includes('k')) return;
   assert.ok(stored !== undefined, `${id} is there, with ${events}`);
   if (ends[0] !== undefined) assert.equal(stored.state, STATES[ends[0]], id);
-  if (stored.result !== undefined) assert.ok(resultFor(text).equals(stored.result), `result of ${id}`);
+  const { result } = stored;
+  if (result !== undefined && !isBlobRef(result))
+    assert.ok(resultFor(text).equals(result), `result of ${id}`);
   if (stored.state === 'dead') assert.equal(stored.reason, text);
 }
 
@@ -95,17 +98,28 @@ async function open(): Promise<Backend> {
 
 async function check(oracle: Oracle, ids: ReadonlySet<string>): Promise<void> {
   const tables = await lmdbTables(join(store, 'data.mdb'), 1_000_000);
-  const { tasks } = checkStore(tables);
+  const { tasks, blobs } = checkStore(tables);
   for (const id of ids) checkTask(id, oracle.tasks.get(id)!, tasks.get(placeOf(id)));
   await tables.close();
   const { broker, inspect, close } = await open();
-  for (const id of [...ids].slice(-LOOKED_UP)) {
+  for (const id of new Set([...[...ids].slice(-LOOKED_UP), ...largeOf(ids, oracle)])) {
     const view = await inspect!.get(id);
     const { text } = oracle.tasks.get(id)!;
+    if (view?.body !== undefined) assert.ok(payloadFor(text).equals(view.body), `payload of ${id}`);
     if (view?.state !== 'completed') continue;
     assert.ok(resultFor(text).equals((await broker.settled(id)).result!), `result of ${id}`);
   }
+  // What the death has left unfinished is gone, and nothing else.
+  assert.deepEqual(readdirSync(join(store, 'blobs')).sort(), Object.keys(blobs).sort());
   await close();
+}
+
+/** All that waits and has ended, in files or not. */
+function largeOf(ids: Iterable<string>, oracle: Oracle): string[] {
+  return [...ids].filter((id) => {
+    const { text } = oracle.tasks.get(id)!;
+    return payloadFor(text).length > 16_000 || resultFor(text).length > 16_000;
+  });
 }
 
 it(`keeps what was acknowledged over ${KILLS} kills`, { timeout: 60_000 + KILLS * 2_000 }, async () => {
@@ -119,7 +133,8 @@ it(`keeps what was acknowledged over ${KILLS} kills`, { timeout: 60_000 + KILLS 
   const all = [...oracle.tasks.values()].flatMap(({ events }) => events);
   const count = (event: string): number => all.filter((each) => each === event).length;
   console.info(
-    `accepted ${count('A')}, completed ${count('C') + count('c')}, dead ${count('D')}, seed ${SEED}`,
+    `accepted ${count('A')}, completed ${count('C') + count('c')}, dead ${count('D')}, ` +
+      `with large bytes ${largeOf(oracle.tasks.keys(), oracle).length}, seed ${SEED}`,
   );
   expect(count('C')).toBeGreaterThan(1_000);
 });

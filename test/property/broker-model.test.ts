@@ -31,6 +31,7 @@ interface Draft {
   readonly delay?: number;
   readonly startAfterCommit?: boolean;
   readonly unhandled?: boolean;
+  readonly size?: number;
   readonly unique?: { key: string; onConflict: 'keep' | 'replace' | 'reject'; forMs?: number };
 }
 const plain = {
@@ -43,6 +44,8 @@ const special = {
   delay: fc.integer({ min: 1, max: 20 }),
   startAfterCommit: fc.boolean(),
   unhandled: fc.boolean(),
+  /** Of the payload, and about that of the result: kept in files. */
+  size: fc.constantFrom(0, 0, 0, 0, 0, 0, 20_000, 20_000, 400_000, 1_100_000),
   unique,
 };
 const draft = fc.oneof(

@@ -1,5 +1,5 @@
 /** Stores that tell when a commit takes what was put and when it is durable, and whose owner can die. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { memoryTables } from '#src/broker/embedded/memory-tables.js';
@@ -15,6 +15,8 @@ export interface Watch {
 
 export interface Disk {
   readonly name: string;
+  /** Of its own, for files of large payloads and results. */
+  readonly folder: string;
   /** Opens what is committed. */
   open(watch: Watch): Promise<Tables>;
   /** Lets the commit in flight end, where that waits for a word. */
@@ -26,9 +28,15 @@ export interface Disk {
 
 type Change = readonly [TableName, string, Uint8Array | undefined];
 
+/** A folder in memory, where there is one: thousands of flushes cost nothing there. */
+const SHARED_MEMORY = '/dev/shm';
+
 /** In memory; a commit ends when the test says so, and what was not committed is lost with its owner. */
 export class MemoryDisk implements Disk {
   readonly name = 'memory';
+  readonly folder = mkdtempSync(
+    join(existsSync(SHARED_MEMORY) ? SHARED_MEMORY : tmpdir(), 'millrace-model-'),
+  );
   readonly #committed = memoryTables();
   #owner = 0;
   #finish: (() => void) | undefined;
@@ -50,11 +58,14 @@ export class MemoryDisk implements Disk {
         current.delete(table, key);
         journal.push([table, key, undefined]);
       },
-      commit: () => {
-        if (owner !== this.#owner) return Promise.reject(new Error('this owner is dead'));
+      commit: async (before) => {
+        if (owner !== this.#owner) throw new Error('this owner is dead');
         const changes = journal;
         journal = [];
-        return this.#commit(watch, changes);
+        watch.begun();
+        if (before !== undefined) await before;
+        if (owner !== this.#owner) throw new Error('this owner is dead');
+        await this.#commit(watch, changes);
       },
     };
     const numbered = passOverUnaccepted(tables);
@@ -64,7 +75,6 @@ export class MemoryDisk implements Disk {
   }
 
   #commit(watch: Watch, changes: readonly Change[]): Promise<void> {
-    watch.begun();
     return new Promise((resolve) => {
       this.#finish = () => {
         this.#finish = undefined;
@@ -87,7 +97,9 @@ export class MemoryDisk implements Disk {
     this.#finish = undefined;
   }
 
-  async destroy(): Promise<void> {}
+  async destroy(): Promise<void> {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
 }
 
 function rowsOf(tables: Tables, table: TableName) {
@@ -97,19 +109,19 @@ function rowsOf(tables: Tables, table: TableName) {
 /** LMDB in a folder of its own. */
 export class LmdbDisk implements Disk {
   readonly name = 'lmdb';
-  readonly #folder = mkdtempSync(join(tmpdir(), 'millrace-model-'));
+  readonly folder = mkdtempSync(join(tmpdir(), 'millrace-model-'));
   #tables: LmdbTables | undefined;
   #inFlight: Promise<void> = Promise.resolve();
   #epoch = 0;
 
   async open({ begun, committed }: Watch): Promise<Tables> {
-    const tables = await lmdbTables(join(this.#folder, 'data.mdb'), ++this.#epoch);
+    const tables = await lmdbTables(join(this.folder, 'data.mdb'), ++this.#epoch);
     await passOverUnaccepted(tables);
     this.#tables = tables;
-    const commit = (): Promise<void> => {
+    const commit = (before?: Promise<void>): Promise<void> => {
       if (this.#tables !== tables) return Promise.reject(new Error('this owner is dead'));
       begun();
-      this.#inFlight = tables.commit().then(committed);
+      this.#inFlight = tables.commit(before).then(committed);
       return this.#inFlight;
     };
     // What a dead owner had under way must not touch a store that is closed.
@@ -140,6 +152,6 @@ export class LmdbDisk implements Disk {
 
   async destroy(): Promise<void> {
     await this.kill();
-    rmSync(this.#folder, { recursive: true, force: true });
+    rmSync(this.folder, { recursive: true, force: true });
   }
 }

@@ -3,6 +3,8 @@
  * as of each commit is kept, because a crash takes both back to it.
  */
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import type {
   Backend,
@@ -14,10 +16,15 @@ import type {
   Ticket,
   Verdict,
 } from '#src/broker/broker.js';
+import type { BlobFiles } from '#src/broker/embedded/blobs.js';
 import { openEmbedded } from '#src/broker/embedded/broker.js';
 import type { Tables } from '#src/broker/embedded/tables.js';
+import { BLOBS_FOLDER, openBlobFiles } from '#src/broker/lmdb/blob-files.js';
+import { isBlobRef } from '#src/task/blob-ref.js';
 import type { NewTask, TaskView } from '#src/task/task.js';
+import { ThreadBlobs } from '#workers/blobs.js';
 import { checkStore } from '../broker/store-check.js';
+import { payloadFor, textOf } from '../fixtures/kill-oracle.js';
 import type { Disk } from './disks.js';
 import { Model, type ModelDraft, type ModelTask } from './model.js';
 
@@ -42,6 +49,10 @@ export class Rig {
   #inFlight: Model | undefined;
   #backend!: Backend;
   #tables!: Tables;
+  #files!: BlobFiles;
+  #thread!: ThreadBlobs;
+  /** What the references to large payloads stand for. */
+  readonly #references = new Map<string, string>();
   readonly #claims = new Map<string, Claim>();
   #ended: Claim[] = [];
   #tickets = new Map<string, Ticket>();
@@ -73,6 +84,9 @@ export class Rig {
         this.#inFlight = undefined;
       },
     });
+    const onCorrupt = (error: Error): number => this.corrupt.push(error);
+    this.#files = await openBlobFiles(this.#disk.folder, this.#tables, onCorrupt);
+    this.#checkFiles();
     this.#backend = openEmbedded({
       ...{
         kind: this.#disk.name,
@@ -83,18 +97,36 @@ export class Rig {
         limits: LIMITS,
       },
       ...{ windowTasks: this.#windowTasks, now: () => this.model.now },
-      onCorrupt: (error) => this.corrupt.push(error),
+      blobFiles: this.#files,
+      onCorrupt,
     });
+    const { blobs } = this.#backend;
+    const writer = blobs!.openWriter();
+    const { folder, leastBytes } = blobs!;
+    this.#thread = new ThreadBlobs({ folder, leastBytes, writer }, (before) =>
+      blobs!.closeWriter(writer, before),
+    );
     this.#isFlushed = true;
     this.#lost = 0;
   }
 
-  enqueue(shapes: readonly Omit<ModelDraft, 'text'>[]): void {
-    const drafts: ModelDraft[] = shapes.map((shape) => ({ ...shape, text: `task ${this.#serial++}` }));
-    const tasks = drafts.map(({ text, ...fields }): NewTask => ({ ...fields, body: Buffer.from(text) }));
-    const expected = this.model.enqueue(drafts);
+  /** Only what is needed is on disk, once nobody writes. */
+  #checkFiles(): void {
+    const files = readdirSync(join(this.#disk.folder, BLOBS_FOLDER));
+    assert.deepEqual(files.sort(), Object.keys(checkStore(this.#tables).blobs).sort());
+  }
+
+  async enqueue(shapes: readonly (Omit<ModelDraft, 'text'> & { readonly size?: number })[]): Promise<void> {
+    const drafts: ModelDraft[] = shapes.map(({ size, ...shape }) => {
+      const text = `task ${this.#serial++}`;
+      return { ...shape, text: size === undefined ? text : `${text} ${size}` };
+    });
+    const tasks = await Promise.all(drafts.map((draft) => this.#taskOf(draft)));
+    const isHeld = (at: number): object => (isBlobRef(tasks[at]!.body) ? { startAfterCommit: true } : {});
+    const expected = this.model.enqueue(drafts.map((draft, at) => ({ ...draft, ...isHeld(at) })));
     if (expected === undefined) {
       assert.throws(() => this.#broker.enqueue(tasks), { code: 'ERR_MILLRACE_DUPLICATE_TASK' });
+      for (const { body } of tasks) this.#backend.blobs!.drop(body);
       return;
     }
     this.#changed();
@@ -117,7 +149,7 @@ export class Rig {
   /** A batch that is staged, and how that ends; other commands come before it or after it. */
   async stage(shapes: readonly Omit<ModelDraft, 'text'>[], ending: Staged): Promise<void> {
     const drafts: ModelDraft[] = shapes.map((shape) => ({ ...shape, text: `task ${this.#serial++}` }));
-    const tasks = drafts.map(({ text, ...fields }): NewTask => ({ ...fields, body: Buffer.from(text) }));
+    const tasks = drafts.map(({ text, ...fields }): NewTask => ({ ...fields, body: payloadFor(text) }));
     await this.flush();
     const stage = this.#broker.stage();
     const half = tasks.length >> 1;
@@ -161,6 +193,24 @@ export class Rig {
     return answer;
   }
 
+  async #taskOf({ text, ...fields }: ModelDraft): Promise<NewTask> {
+    const body = payloadFor(text);
+    const { blobs } = this.#backend;
+    if (body.length < blobs!.leastBytes) return { ...fields, body };
+    const reference = await blobs!.write(body);
+    this.#references.set(Buffer.from(reference).toString('hex'), text);
+    return { ...fields, body: reference };
+  }
+
+  #textOf(body: Uint8Array): string {
+    return isBlobRef(body) ? this.#references.get(Buffer.from(body).toString('hex'))! : textOf(body);
+  }
+
+  #resultFor(text: string): Uint8Array {
+    const result = payloadFor(`result ${text}`);
+    return (result.length < this.#thread.leastBytes ? undefined : this.#thread.write(result)) ?? result;
+  }
+
   async claim(max: number, mode: ClaimMode): Promise<void> {
     let isExact = this.#isFlushed;
     const taken: string[] = [];
@@ -191,7 +241,7 @@ export class Rig {
     };
     const claims = await this.#broker.claim(accept, max);
     assert.deepEqual(
-      claims.map((claim) => Buffer.from(claim.body).toString()),
+      claims.map((claim) => this.#textOf(claim.body)),
       taken,
     );
     for (const claim of claims) this.#checkClaim(claim);
@@ -199,7 +249,7 @@ export class Rig {
   }
 
   #checkClaim(claim: Claim): void {
-    const task = this.#task(Buffer.from(claim.body).toString());
+    const task = this.#task(this.#textOf(claim.body));
     assert.equal(claim.id, task.id);
     assert.equal(claim.tally.failures, task.failures);
     assert.equal(claim.attempt, task.failures + 1);
@@ -214,6 +264,7 @@ export class Rig {
     );
     if (ending !== 'release' && chosen.length > 0) this.#changed();
     this.#answers.push(this.#broker.settle(settlements));
+    this.#thread.tell();
     assert.equal(this.#broker.lostSettlements, this.#lost);
   }
 
@@ -244,7 +295,7 @@ export class Rig {
     this.model.end(task, state, final.expiresAt, state === 'completed' ? `result ${task.text}` : reason);
     this.#announce(task);
     if (state !== 'completed') return { claim, kind: state, reason, ...final };
-    const result = Buffer.from(`result ${task.text}`);
+    const result = this.#resultFor(task.text);
     const progress = ending === 'complete' ? {} : { progress: 1 };
     return { claim, kind: 'completed', result, ...final, ...progress };
   }
@@ -374,6 +425,8 @@ export class Rig {
       assert.deepEqual([view.priority, view.queue, view.name], [task.level, task.queue, task.name]);
       assert.equal(view.unhandled, (task.state === 'ready' || task.state === 'running') && task.lane !== '');
       assert.equal(view.failures, task.failures);
+      if (view.body !== undefined) assert.ok(payloadFor(task.text).equals(view.body), task.text);
+      if (view.result !== undefined) assert.ok(payloadFor(task.ending).equals(view.result), task.text);
     }
     assert.equal(
       listed.size,
@@ -382,8 +435,11 @@ export class Rig {
   }
 
   async reopen(): Promise<void> {
-    const closed = this.#backend.close();
-    for (let turns = 0; turns < 5; turns++) await this.turn(true);
+    let isClosed = false;
+    const closed = this.#backend.close().then(() => {
+      isClosed = true;
+    });
+    while (!isClosed) await this.turn(true);
     await closed;
     await Promise.all(this.#answers);
     this.model.ownerGone();
@@ -395,6 +451,7 @@ export class Rig {
   async crash(): Promise<void> {
     const old = this.#backend;
     await this.#disk.kill();
+    await this.#files.close();
     const { now } = this.model;
     this.model = this.#durable.clone();
     this.model.now = now;
@@ -431,7 +488,7 @@ export class Rig {
       await this.prune(DAY_MS, 10_000);
       await this.flush();
     }
-    const { rows } = checkStore(this.#tables);
+    const { rows, blobs } = checkStore(this.#tables);
     const { ready, note, place, later, unique, task, expiry } = rows;
     const kept = this.model.tasks.filter(isKept);
     assert.ok(kept.every((each) => each.expiresAt === Number.POSITIVE_INFINITY));
@@ -441,6 +498,8 @@ export class Rig {
     );
     assert.ok(task <= kept.length);
     await this.#backend.close();
+    const files = readdirSync(join(this.#disk.folder, BLOBS_FOLDER));
+    assert.deepEqual(files.sort(), Object.keys(blobs).sort());
   }
 
   #changed(): void {
@@ -488,7 +547,7 @@ async function told({ settled, expected, text }: Waiting): Promise<void> {
   if (actual instanceof Error) assert.equal((actual as { code?: string }).code, expected, text);
   else
     assert.equal(
-      `${actual.state} ${actual.reason ?? Buffer.from(actual.result ?? []).toString()}`,
+      `${actual.state} ${actual.reason ?? textOf(actual.result ?? Buffer.alloc(0))}`,
       expected,
       text,
     );
