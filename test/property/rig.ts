@@ -344,7 +344,8 @@ export class Rig {
     this.model.now += ms;
     if ((await this.#broker.prune(this.model.now, limit)) > 0) this.#changed();
     for (const task of this.model.tasks.filter(isKept)) {
-      const view = await this.#backend.inspect!.get(task.id);
+      // Brief, so that no commit can begin before the model knows.
+      const view = await this.#backend.inspect!.get(task.id, 'brief');
       if (view !== undefined) continue;
       assert.ok(task.expiresAt <= this.model.now, `${task.text} went before its time`);
       task.state = 'pruned';
@@ -451,6 +452,7 @@ export class Rig {
   async crash(): Promise<void> {
     const old = this.#backend;
     await this.#disk.kill();
+    this.#files.onClosed = () => {};
     await this.#files.close();
     const { now } = this.model;
     this.model = this.#durable.clone();
