@@ -6,12 +6,14 @@
  *
  * `KILL_SEED=<n>` repeats the moments as far as a machine can.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { lmdbTables } from '#src/broker/lmdb/lmdb-tables.js';
 import { openRuntime, type Runtime } from '#src/index.js';
 import { silentLogger } from '#src/logger.js';
+import { checkStore } from '../broker/store-check.js';
 import { Child } from '../runtime/child.js';
 import { fixture } from '../runtime/harness.js';
 
@@ -98,7 +100,9 @@ function remember(lines: readonly string[]): void {
  */
 async function checkAll(): Promise<void> {
   const url = fixture('runtime-crash-tasks');
-  const { _expected } = (await import(url.href)) as { _expected(n: number): Uint8Array };
+  const { _expected, _data } = (await import(
+    url.href
+  )) as typeof import('../fixtures/runtime-crash-tasks.js');
   const services = { begin: () => {} };
   const runtime = await openRuntime({
     backend: store,
@@ -111,7 +115,10 @@ async function checkAll(): Promise<void> {
     for (const [id, { n, kind }] of accepted) {
       const result = await runtime.handle(id).result();
       if (kind === 'endless') expect(result).toBe('survived');
-      else expect(Buffer.compare(result as Uint8Array, _expected(Number(n)))).toBe(0);
+      else {
+        const expected = kind === 'large' ? _data(Number(n)) : _expected(Number(n));
+        expect(Buffer.compare(result as Uint8Array, expected)).toBe(0);
+      }
     }
     await runtime.whenIdle();
     for (const ends of settled.values()) expect(ends).toEqual(['completed']);
@@ -126,6 +133,16 @@ async function checkAll(): Promise<void> {
   } finally {
     await runtime.stop({ graceMs: 0 });
   }
+  await checkFiles();
+}
+
+/** Of all the files of large payloads and results those are left that hold a result. */
+async function checkFiles(): Promise<void> {
+  const tables = await lmdbTables(join(store, 'data.mdb'), 1_000_000);
+  const { blobs } = checkStore(tables);
+  await tables.close();
+  expect(Object.keys(blobs).length).toBeGreaterThan(0);
+  expect(readdirSync(join(store, 'blobs')).sort()).toEqual(Object.keys(blobs).sort());
 }
 
 /** Nobody was charged for the death of the process, and a parent and its child came in one commit. */

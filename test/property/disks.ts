@@ -59,6 +59,8 @@ export class MemoryDisk implements Disk {
         journal.push([table, key, undefined]);
       },
       commit: async (before) => {
+        // Whatever becomes of it when this owner is dead.
+        before?.catch(() => {});
         if (owner !== this.#owner) throw new Error('this owner is dead');
         const changes = journal;
         journal = [];
@@ -119,6 +121,7 @@ export class LmdbDisk implements Disk {
     await passOverUnaccepted(tables);
     this.#tables = tables;
     const commit = (before?: Promise<void>): Promise<void> => {
+      before?.catch(() => {});
       if (this.#tables !== tables) return Promise.reject(new Error('this owner is dead'));
       begun();
       this.#inFlight = tables.commit(before).then(committed);

@@ -12,6 +12,7 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StoreFullError } from '#src/errors.js';
 import { openRuntime } from '#src/index.js';
+import { silentLogger } from '#src/logger.js';
 
 const TASKS = new URL('../../dist/test/fixtures/basic-tasks.js', import.meta.url);
 const FIXTURE = fileURLToPath(new URL('../fixtures/full-disk.mjs', import.meta.url));
@@ -91,6 +92,30 @@ describe.skipIf(!canMount)('on a disk of 6 MB (needs root to mount one)', () => 
     const { accepted, code } = await fill(disk, 2_000_000);
     expect(code).toBe('ERR_MILLRACE_STORE_FULL');
     expect(accepted.length).toBeGreaterThan(100);
+    await completeAll(disk, accepted);
+  });
+
+  it('refuses a large payload that finds no room, and neither fences the store nor loses another', async () => {
+    const runtime = await openRuntime({
+      ...{ backend: disk, tasks: TASKS, threads: 1, minFreeBytes: 0, autostart: false },
+      logger: silentLogger,
+    });
+    const accepted: string[] = [];
+    let refused: unknown;
+    while (refused === undefined) {
+      const enqueued = runtime.enqueue('noop', new Uint8Array(900_000));
+      await enqueued.then(
+        ({ id }) => accepted.push(id),
+        (error) => {
+          refused = error;
+        },
+      );
+    }
+    expect(refused).toMatchObject({ code: 'ERR_MILLRACE_STORE_FULL', limit: 'minFreeBytes' });
+    expect(accepted.length).toBeGreaterThan(2);
+    // What it had written by then is given back.
+    accepted.push((await runtime.enqueue('noop', 'x'.repeat(1_000))).id);
+    await runtime.stop();
     await completeAll(disk, accepted);
   });
 
