@@ -1,11 +1,11 @@
 /** Ways to put load on a subject. Each checks that as many results came back as tasks went out. */
 import { perSecond } from './statistics.js';
-import type { Subject } from './subject.js';
+import type { BenchTask, Subject } from './subject.js';
 
 export interface Load {
   readonly name: string;
   /** Tasks per second. */
-  measure(subject: Subject, count: number, task: 'noop' | 'work', payload: unknown): Promise<number>;
+  measure(subject: Subject, count: number, task: BenchTask, payload: unknown): Promise<number>;
 }
 
 /** All tasks are handed over before the first is awaited. */

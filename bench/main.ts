@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { type CpuResult, measureCpu } from './cpu.js';
 import { describeEnvironment } from './environment.js';
 import { type KillResult, measureKill } from './kill.js';
+import { type LargeResult, measureLarge } from './large.js';
 import { type LatencyResult, measureLatency } from './latency.js';
 import { measureNoop, type NoopResult } from './noop.js';
 import { show, table } from './statistics.js';
@@ -16,6 +17,8 @@ import { THREADS } from './subject.js';
 const MEASUREMENTS: Readonly<Record<string, () => Promise<unknown>>> = {
   'noop-memory': () => measureNoop('memory'),
   'noop-lmdb': () => measureNoop('lmdb'),
+  'large-1': () => measureLarge(1),
+  'large-8': () => measureLarge(8),
   cpu: measureCpu,
   latency: measureLatency,
   kill: measureKill,
@@ -28,6 +31,8 @@ async function main(): Promise<void> {
     only === undefined || name.startsWith(only) ? inProcess<Result>(name) : Promise.resolve(undefined);
   const noops = [await run<NoopResult>('noop-memory'), await run<NoopResult>('noop-lmdb')];
   printNoop(noops.filter((result) => result !== undefined));
+  const large = [await run<LargeResult>('large-1'), await run<LargeResult>('large-8')];
+  printLarge(large.filter((result) => result !== undefined));
   const cpu = await run<CpuResult>('cpu');
   if (cpu !== undefined) printCpu(cpu);
   const latency = await run<readonly LatencyResult[]>('latency');
@@ -75,6 +80,18 @@ function printNoop(results: readonly NoopResult[]): void {
     'No-op tasks per second, a promise each (median of 5 alternating pairs; ratio: best against best)',
   );
   console.log(`${table(['', ...loads, 'ratio'], rows)}\n`);
+}
+
+function printLarge(results: readonly LargeResult[]): void {
+  if (results.length === 0) return;
+  const [first] = results;
+  const rows = results.map(({ megabytes, rates }) => {
+    const { piscina, ...ours } = rates;
+    const cells = Object.values(ours).map((rate) => `${show(rate)} (${(rate / piscina).toFixed(2)}×)`);
+    return [`${megabytes} MB payload`, show(piscina), ...cells];
+  });
+  console.log('Tasks per second with a large payload (median of 5 alternating rounds; ratio to piscina)');
+  console.log(`${table(['', ...Object.keys(first!.rates)], rows)}\n`);
 }
 
 function printCpu({ taskMs, bare, shares }: CpuResult): void {

@@ -1,3 +1,3 @@
 /** Entry of piscina's own threads. */
-export { work } from './tasks.js';
+export { touch, work } from './tasks.js';
 export default function noop(): void {}

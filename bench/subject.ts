@@ -6,10 +6,12 @@ import { openRuntime } from 'millrace';
 import { Piscina } from 'piscina';
 import type * as tasks from './tasks.js';
 
+export type BenchTask = 'noop' | 'work' | 'touch';
+
 export interface Subject {
   readonly name: string;
   /** Runs one task and resolves with its result. */
-  run(name: 'noop' | 'work', payload: unknown): Promise<unknown>;
+  run(name: BenchTask, payload: unknown): Promise<unknown>;
   close(): Promise<void>;
 }
 
