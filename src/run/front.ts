@@ -104,7 +104,10 @@ export class Front {
       structuredClone(null, { transfer: [...transfer] });
       return { body };
     }
-    return { body: copyOf(encodeValue(payload, limits, this.#codec(entry, checked), 'payload')) };
+    const codec = this.#codec(entry, checked);
+    const bytes = encodeValue(payload, limits, codec, 'payload');
+    const isOwn = codec === undefined && payload instanceof Uint8Array && ArrayBuffer.isView(payload);
+    return { body: isOwn ? bytes : copyOf(bytes) };
   }
 
   #codec(entry: NameEntry, checked: CheckedEnqueueOptions): Codec | undefined {

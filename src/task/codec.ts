@@ -49,6 +49,7 @@ export const DEFAULT_ENCODE_LIMITS: EncodeLimits = { maxBytes: 1_048_576, maxBuf
 const RAW = 0;
 const PLAIN = 1;
 const NAMED = 2;
+const UNZEROED_BYTES = 16_384;
 const NAME = /^[A-Za-z0-9][\w.:-]{0,127}$/;
 
 const sharedWriter = new PlainWriter();
@@ -60,7 +61,8 @@ const sharedWriter = new PlainWriter();
  * Without one, a `Uint8Array` goes raw and everything else in the plain format.
  * @param limits  What a codec makes counts against `maxBytes`, a raw payload against `maxBufferBytes`.
  * @param what  Named in the message of a `TooLargeError`.
- * @returns  A view of memory that the next call uses again. Copy it.
+ * @returns  A view of memory that the next call uses again: copy it. Only where a `Uint8Array` goes without a
+ *   codec the bytes are nobody else's.
  * @throws {NotEncodableError} `ERR_MILLRACE_NOT_ENCODABLE` with the path to what cannot be stored.
  * @throws {TooLargeError} `ERR_MILLRACE_TOO_LARGE`
  * @throws {InvalidNameError} `ERR_MILLRACE_INVALID_NAME` when the codec's name is not one.
@@ -167,10 +169,16 @@ function attempt<T>(make: () => T): T {
 }
 
 function framed(head: readonly number[], bytes: Uint8Array): Uint8Array {
-  const frame = new Uint8Array(head.length + bytes.length);
+  const length = head.length + bytes.length;
+  // All of it is written below, and zeroing a megabyte first takes as long as that.
+  const frame = length < UNZEROED_BYTES ? new Uint8Array(length) : unzeroed(length);
   frame.set(head);
   frame.set(bytes, head.length);
   return frame;
+}
+
+function unzeroed(length: number): Uint8Array {
+  return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
 }
 
 /** A plain Uint8Array of its own, also where the bytes are a Buffer or a view of a store's memory. */
