@@ -54,7 +54,7 @@ export async function measureLarge(megabytes: number): Promise<LargeResult> {
   return { megabytes, rates: Object.fromEntries(medians) as LargeResult['rates'] };
 }
 
-/** Tasks per second from the moment when tasks that wait in the store may start to the end of the last one. */
+/** Tasks per second, from when those that wait in the store may start to the end of the last one. */
 async function drain(runtime: Runtime<typeof tasks>, payload: Uint8Array, count: number): Promise<number> {
   await runtime.pause('default');
   for (let at = 0; at < count; at++) await runtime.enqueue('touch', payload);

@@ -1,7 +1,7 @@
 /**
  * Reads all rows of an embedded store and holds them against the invariants of its layout: every accepted
- * task is in exactly one place, every index says what the rows say, and the counters equal a recount, those of
- * the files of large payloads and results too.
+ * task is in exactly one place, every index says what the rows say, and the counters equal a recount, also
+ * those of the files of large payloads and results.
  */
 import assert from 'node:assert/strict';
 import { readBlobRow } from '#src/broker/embedded/blobs.js';

@@ -3,8 +3,6 @@
  * as of each commit is kept, because a crash takes both back to it.
  */
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import type {
   Backend,
@@ -16,16 +14,14 @@ import type {
   Ticket,
   Verdict,
 } from '#src/broker/broker.js';
-import type { BlobFiles } from '#src/broker/embedded/blobs.js';
 import { openEmbedded } from '#src/broker/embedded/broker.js';
 import type { Tables } from '#src/broker/embedded/tables.js';
-import { BLOBS_FOLDER, openBlobFiles } from '#src/broker/lmdb/blob-files.js';
 import { isBlobRef } from '#src/task/blob-ref.js';
-import type { NewTask, TaskView } from '#src/task/task.js';
-import { ThreadBlobs } from '#workers/blobs.js';
+import type { TaskView } from '#src/task/task.js';
 import { checkStore } from '../broker/store-check.js';
 import { payloadFor, textOf } from '../fixtures/kill-oracle.js';
 import type { Disk } from './disks.js';
+import { LargeBytes } from './large.js';
 import { Model, type ModelDraft, type ModelTask } from './model.js';
 
 export type Ending = 'complete' | 'complete with a note' | 'bury' | 'cancel' | 'release' | 'retry';
@@ -43,16 +39,13 @@ const DAY_MS = 86_400_000;
 
 export class Rig {
   readonly #disk: Disk;
+  readonly #large: LargeBytes;
   readonly #windowTasks: number;
   model = new Model();
   #durable = new Model();
   #inFlight: Model | undefined;
   #backend!: Backend;
   #tables!: Tables;
-  #files!: BlobFiles;
-  #thread!: ThreadBlobs;
-  /** What the references to large payloads stand for. */
-  readonly #references = new Map<string, string>();
   readonly #claims = new Map<string, Claim>();
   #ended: Claim[] = [];
   #tickets = new Map<string, Ticket>();
@@ -66,6 +59,7 @@ export class Rig {
 
   constructor(disk: Disk, windowTasks: number) {
     this.#disk = disk;
+    this.#large = new LargeBytes(disk.folder);
     this.#windowTasks = windowTasks;
     this.model.now = this.#durable.now = 1_000_000;
   }
@@ -85,8 +79,7 @@ export class Rig {
       },
     });
     const onCorrupt = (error: Error): number => this.corrupt.push(error);
-    this.#files = await openBlobFiles(this.#disk.folder, this.#tables, onCorrupt);
-    this.#checkFiles();
+    const blobFiles = await this.#large.open(this.#tables, onCorrupt);
     this.#backend = openEmbedded({
       ...{
         kind: this.#disk.name,
@@ -97,23 +90,12 @@ export class Rig {
         limits: LIMITS,
       },
       ...{ windowTasks: this.#windowTasks, now: () => this.model.now },
-      blobFiles: this.#files,
+      blobFiles,
       onCorrupt,
     });
-    const { blobs } = this.#backend;
-    const writer = blobs!.openWriter();
-    const { folder, leastBytes } = blobs!;
-    this.#thread = new ThreadBlobs({ folder, leastBytes, writer }, (before) =>
-      blobs!.closeWriter(writer, before),
-    );
+    this.#large.use(this.#backend.blobs!);
     this.#isFlushed = true;
     this.#lost = 0;
-  }
-
-  /** Only what is needed is on disk, once nobody writes. */
-  #checkFiles(): void {
-    const files = readdirSync(join(this.#disk.folder, BLOBS_FOLDER));
-    assert.deepEqual(files.sort(), Object.keys(checkStore(this.#tables).blobs).sort());
   }
 
   async enqueue(shapes: readonly (Omit<ModelDraft, 'text'> & { readonly size?: number })[]): Promise<void> {
@@ -121,12 +103,12 @@ export class Rig {
       const text = `task ${this.#serial++}`;
       return { ...shape, text: size === undefined ? text : `${text} ${size}` };
     });
-    const tasks = await Promise.all(drafts.map((draft) => this.#taskOf(draft)));
+    const tasks = await Promise.all(drafts.map((draft) => this.#large.taskOf(draft)));
     const isHeld = (at: number): object => (isBlobRef(tasks[at]!.body) ? { startAfterCommit: true } : {});
     const expected = this.model.enqueue(drafts.map((draft, at) => ({ ...draft, ...isHeld(at) })));
     if (expected === undefined) {
       assert.throws(() => this.#broker.enqueue(tasks), { code: 'ERR_MILLRACE_DUPLICATE_TASK' });
-      for (const { body } of tasks) this.#backend.blobs!.drop(body);
+      this.#large.drop(tasks);
       return;
     }
     this.#changed();
@@ -193,24 +175,6 @@ export class Rig {
     return answer;
   }
 
-  async #taskOf({ text, ...fields }: ModelDraft): Promise<NewTask> {
-    const body = payloadFor(text);
-    const { blobs } = this.#backend;
-    if (body.length < blobs!.leastBytes) return { ...fields, body };
-    const reference = await blobs!.write(body);
-    this.#references.set(Buffer.from(reference).toString('hex'), text);
-    return { ...fields, body: reference };
-  }
-
-  #textOf(body: Uint8Array): string {
-    return isBlobRef(body) ? this.#references.get(Buffer.from(body).toString('hex'))! : textOf(body);
-  }
-
-  #resultFor(text: string): Uint8Array {
-    const result = payloadFor(`result ${text}`);
-    return (result.length < this.#thread.leastBytes ? undefined : this.#thread.write(result)) ?? result;
-  }
-
   async claim(max: number, mode: ClaimMode): Promise<void> {
     let isExact = this.#isFlushed;
     const taken: string[] = [];
@@ -241,7 +205,7 @@ export class Rig {
     };
     const claims = await this.#broker.claim(accept, max);
     assert.deepEqual(
-      claims.map((claim) => this.#textOf(claim.body)),
+      claims.map((claim) => this.#large.textOf(claim.body)),
       taken,
     );
     for (const claim of claims) this.#checkClaim(claim);
@@ -249,7 +213,7 @@ export class Rig {
   }
 
   #checkClaim(claim: Claim): void {
-    const task = this.#task(this.#textOf(claim.body));
+    const task = this.#task(this.#large.textOf(claim.body));
     assert.equal(claim.id, task.id);
     assert.equal(claim.tally.failures, task.failures);
     assert.equal(claim.attempt, task.failures + 1);
@@ -264,7 +228,7 @@ export class Rig {
     );
     if (ending !== 'release' && chosen.length > 0) this.#changed();
     this.#answers.push(this.#broker.settle(settlements));
-    this.#thread.tell();
+    this.#large.tell();
     assert.equal(this.#broker.lostSettlements, this.#lost);
   }
 
@@ -295,7 +259,7 @@ export class Rig {
     this.model.end(task, state, final.expiresAt, state === 'completed' ? `result ${task.text}` : reason);
     this.#announce(task);
     if (state !== 'completed') return { claim, kind: state, reason, ...final };
-    const result = this.#resultFor(task.text);
+    const result = this.#large.resultFor(task.text);
     const progress = ending === 'complete' ? {} : { progress: 1 };
     return { claim, kind: 'completed', result, ...final, ...progress };
   }
@@ -452,8 +416,7 @@ export class Rig {
   async crash(): Promise<void> {
     const old = this.#backend;
     await this.#disk.kill();
-    this.#files.onClosed = () => {};
-    await this.#files.close();
+    await this.#large.die();
     const { now } = this.model;
     this.model = this.#durable.clone();
     this.model.now = now;
@@ -500,8 +463,7 @@ export class Rig {
     );
     assert.ok(task <= kept.length);
     await this.#backend.close();
-    const files = readdirSync(join(this.#disk.folder, BLOBS_FOLDER));
-    assert.deepEqual(files.sort(), Object.keys(blobs).sort());
+    this.#large.check(blobs);
   }
 
   #changed(): void {

@@ -55,7 +55,7 @@ describe('a reference', () => {
 
 describe('bytes that came apart from their first one', () => {
   for (const value of [null, 'text', { deep: [1n, new Date(5), new Uint8Array([1, 2])] }]) {
-    it(`are decoded as together: ${JSON.stringify(value, (_, each) => (typeof each === 'bigint' ? 1 : each))}`, () => {
+    it(`are decoded as together: ${typeof value}`, () => {
       const bytes = encodeValue(value).slice();
       expect(decodeOwn(bytes[0], bytes.slice(1))).toEqual(value);
     });

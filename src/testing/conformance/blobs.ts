@@ -100,7 +100,7 @@ export const blobThemes: readonly Theme[] = [
   {
     subject: 'a large result',
     sentences: [
-      it('comes whole to those who wait and to those who ask later, of whatever kind its task is', async (probe) => {
+      it('comes whole to those who wait and to those who ask later', async (probe) => {
         const bodies = SIZES.map((size, at) => large(size, at));
         const tickets = await probe.tickets(...bodies.map(() => ({})), { text: 'noted' });
         const waits = tickets.map((ticket) => ticket.settled());
