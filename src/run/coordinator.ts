@@ -180,6 +180,23 @@ export class Coordinator implements ExecutorHost {
     return task;
   }
 
+  isLarge(body: Uint8Array): boolean {
+    return this.gather.isLarge({ body });
+  }
+
+  /** A settlement is not refused because its enqueues are large: then they are stored with it as they are. */
+  async keepApart(body: Uint8Array): Promise<Uint8Array> {
+    try {
+      return (await this.gather.apart({ body })).body;
+    } catch {
+      return body;
+    }
+  }
+
+  drop(body: Uint8Array): void {
+    this.gather.drop([{ body }]);
+  }
+
   async enqueueNow(task: NewTask): Promise<TaskId> {
     return (await this.gather.enqueue(task)).id;
   }

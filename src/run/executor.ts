@@ -28,6 +28,12 @@ export interface ExecutorHost {
   /** A scheduled settlement is due then. */
   due(at: number): void;
   prepare(request: NonNullable<ItemExtras['enqueue']>[number], parent: Claim): NewTask;
+  /** Whether such a payload is to be written to a file before its task is settled with the handler's own. */
+  isLarge(body: Uint8Array): boolean;
+  /** What stands for it then; itself when it cannot be written. Never rejects. */
+  keepApart(body: Uint8Array): Promise<Uint8Array>;
+  /** These have been enqueued by now, or never will be. */
+  drop(body: Uint8Array): void;
   enqueueNow(task: NewTask): Promise<TaskId>;
   progress(claim: Claim, value: unknown): void;
   log(claim: Claim, at: number, message: string): void;
@@ -124,6 +130,10 @@ export class Executor implements PoolListener<RunningItem> {
     let count = 0;
     for (const done of finished) {
       const item = done.token;
+      if (done.extras?.enqueue?.some(({ body }) => this.#host.isLarge(body)) === true) {
+        void this.#finishApart(done, done.extras);
+        continue;
+      }
       if (item.batch !== lastBatch) {
         if (lastBatch !== undefined) this.#ended(lastBatch, count);
         lastBatch = item.batch;
@@ -134,6 +144,21 @@ export class Executor implements PoolListener<RunningItem> {
     }
     if (lastBatch !== undefined) this.#ended(lastBatch, count);
     this.#settle(settlements);
+  }
+
+  /** One that has enqueued large payloads: it counts as handed over until these are in their files. */
+  async #finishApart(done: FinishedItem<RunningItem>, extras: ItemExtras): Promise<void> {
+    const item = done.token;
+    const enqueue = await Promise.all(
+      extras.enqueue!.map(async (request) => ({
+        ...request,
+        body: this.#host.isLarge(request.body) ? await this.#host.keepApart(request.body) : request.body,
+      })),
+    );
+    const whole = { ...done, extras: { ...extras, enqueue } };
+    this.#ended(item.batch, 1);
+    this.#settle([this.#settlementOf(item, whole, this.#host.clock.now())]);
+    for (const { body } of enqueue) this.#host.drop(body);
   }
 
   ready(slot: Slot<RunningItem>): void {

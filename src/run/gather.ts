@@ -11,6 +11,8 @@ import type { NewTask } from '../task/task.js';
 /** A gathered batch is handed over at the latest at this size. */
 const MAX_GATHERED = 1_024;
 
+type WithBody = Pick<NewTask, 'body'>;
+
 /** A task on its way into the broker, and who is told of it. */
 interface Waiting {
   readonly task: NewTask;
@@ -128,16 +130,16 @@ export class Gather {
    * The task as it goes into a batch of the caller's own: a large payload is in its file already.
    * @throws (rejects) as {@link Blobs.write}
    */
-  async apart(task: NewTask): Promise<NewTask> {
+  async apart<Task extends WithBody>(task: Task): Promise<Task> {
     return this.isLarge(task) ? { ...task, body: await this.#blobs!.write(task.body) } : task;
   }
 
-  isLarge({ body }: NewTask): boolean {
+  isLarge({ body }: WithBody): boolean {
     return body.length >= this.#leastBlobBytes;
   }
 
   /** These are not going to be enqueued, as far as they were not. */
-  drop(tasks: readonly NewTask[]): void {
+  drop(tasks: readonly WithBody[]): void {
     for (const { body } of tasks) this.#blobs?.drop(body);
   }
 

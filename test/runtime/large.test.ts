@@ -3,7 +3,7 @@
  * `assert`, since `expect` takes minutes for megabytes.
  */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
@@ -105,6 +105,24 @@ describe('on disk, a large payload', () => {
     const third = await open(backend);
     await third.delete(handles[0]!.id);
     while (readdirSync(join(backend, 'blobs')).length > 0) await setImmediate();
+  });
+
+  it('that a handler enqueues with its completion is in a file, too', async () => {
+    const backend = freshBackend('lmdb');
+    const runtime = await open(backend);
+    const handle = await runtime.enqueue('handsLater', bytesOf(2 * MIB));
+    await handle.result();
+    const folder = join(backend, 'blobs');
+    while (readdirSync(folder).length > 1) await setImmediate();
+    expect(statSync(join(folder, readdirSync(folder)[0]!)).size).toBe(2 * MIB + 1);
+    const { tasks } = await runtime.list({ name: 'echo' });
+    assert.deepEqual(
+      tasks.map(({ state, payload }) => [state, payload]),
+      [['scheduled', bytesOf(2 * MIB)]],
+    );
+    await runtime.cancel(tasks[0]!.id);
+    await runtime.delete(tasks[0]!.id);
+    while (readdirSync(folder).length > 0) await setImmediate();
   });
 
   it('that is damaged ends its task alone, with the reason', async () => {
