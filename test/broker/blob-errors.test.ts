@@ -23,6 +23,7 @@ class LoggedFiles implements BlobFiles {
   onClosed: (file: string) => void = () => {};
   failWrite: Error | undefined;
   failSync: Error | undefined;
+  endRead: () => void = () => {};
   #serial = 0;
 
   async write(bytes: Uint8Array): Promise<Uint8Array> {
@@ -30,8 +31,15 @@ class LoggedFiles implements BlobFiles {
     this.log.push(`write ${this.#serial}`);
     return encodeBlobRef({ writer: 0, serial: this.#serial++ }, 0, bytes.length, 0);
   }
+  /** Ends when the test says so. */
   read(): Promise<Uint8Array> {
-    return Promise.reject(new Error('nothing is read here'));
+    this.log.push('read');
+    return new Promise((resolve) => {
+      this.endRead = () => {
+        this.log.push('read to the end');
+        resolve(Buffer.alloc(20_000));
+      };
+    });
   }
   async sync(files: readonly string[], areNew: boolean): Promise<void> {
     this.log.push(`sync ${files.join()}${areNew ? ' and names' : ''}`);
@@ -95,6 +103,40 @@ describe('a large payload', () => {
     assert.deepEqual(await backend.broker.claim(() => 'take', 10), []);
     await accepted;
     expect(await backend.broker.claim(() => 'take', 10)).toHaveLength(2);
+    await backend.close();
+  });
+
+  async function dead(backend: Backend): Promise<{ readonly id: string; readonly body: Uint8Array }> {
+    await backend.broker.enqueue([await draft(backend)]).accepted;
+    const [claim] = await backend.broker.claim(() => 'take', 1);
+    const { body, id } = claim!;
+    const kept = Uint8Array.from(body);
+    await backend.broker.settle([{ ...completed(claim!), kind: 'dead', reason: 'why' } as never]);
+    return { id, body: kept };
+  }
+
+  it('that is being read is removed after that', async () => {
+    const { backend, files } = open();
+    const { id, body } = await dead(backend);
+    files.log.length = 0;
+    const read = backend.blobs!.read(body);
+    await backend.broker.delete(id);
+    files.endRead();
+    await read;
+    expect(files.log).toEqual(['read', 'commit', 'read to the end', 'remove 0-0.blob']);
+    await backend.close();
+  });
+
+  it('that was read is not removed before the commit that says that it may go', async () => {
+    const { backend, files } = open();
+    const { id, body } = await dead(backend);
+    files.log.length = 0;
+    const read = backend.blobs!.read(body);
+    const deleted = backend.broker.delete(id);
+    files.endRead();
+    await read;
+    await deleted;
+    expect(files.log).toEqual(['read', 'read to the end', 'commit', 'remove 0-0.blob']);
     await backend.close();
   });
 
