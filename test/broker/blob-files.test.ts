@@ -18,7 +18,9 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Backend, Blobs, Claim, Settlement } from '#src/broker/broker.js';
+import { openBlobFiles } from '#src/broker/lmdb/blob-files.js';
 import { openLmdb } from '#src/broker/lmdb/lmdb.js';
+import { lmdbTables } from '#src/broker/lmdb/lmdb-tables.js';
 import { decodeBlobRef } from '#src/task/blob-ref.js';
 import { ThreadBlobs } from '#workers/blobs.js';
 
@@ -217,7 +219,7 @@ describe('a store that is opened', () => {
     await backend.close();
     const path = join(folder, 'blobs', name!);
     appendFileSync(path, body(70_000));
-    for (const stray of ['0-7.blob', '1z-0.blob', 'zz-1k.blob'])
+    for (const stray of ['0-7.blob', '1z-0.blob', 'zzzz-1k.blob'])
       writeFileSync(join(folder, 'blobs', stray), 'torn');
     writeFileSync(join(folder, 'blobs', 'README'), 'of somebody else');
     await open();
@@ -225,9 +227,9 @@ describe('a store that is opened', () => {
     expect(statSync(path).size).toBe(50_000);
     expect(damages).toEqual([]);
     assert.ok(body(50_000).equals((await backend.inspect!.get(id!))!.body!));
-    // Names of files that were there are not given again: the last writer was zz.
+    // Names of files that were there are not given again: the last writer was zzzz.
     await enqueue(2 * MIB);
-    expect(files()).toContain('100-0.blob');
+    expect(files()).toContain('10000-0.blob');
   });
 
   it('reports what is missing or too short, and the rest is served', async () => {
@@ -243,6 +245,24 @@ describe('a store that is opened', () => {
     ]);
     const outcomes = await Promise.allSettled(ids.map((id) => backend.inspect!.get(id)));
     expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'fulfilled']);
+  });
+});
+
+describe('a newer owner of the same folder', () => {
+  it('writes to files of other names, and the older one removes none of them', async () => {
+    const { epoch } = JSON.parse(
+      readFileSync(join(folder, readdirSync(folder).find((name) => name.startsWith('epoch-'))!), 'utf8'),
+    ) as { epoch?: number };
+    const tables = await lmdbTables(join(folder, 'data.mdb'), (epoch ?? 1) + 1);
+    const newer = await openBlobFiles(folder, (epoch ?? 1) + 1, tables, (error) => damages.push(error));
+    const reference = await newer.write(body(2 * MIB));
+    await assert.rejects(enqueue(2 * MIB), { code: 'ERR_MILLRACE_STORE_FENCED' });
+    const { end } = thread();
+    end();
+    await backend.close();
+    assert.ok(body(2 * MIB).equals(await newer.read(reference)));
+    await newer.close();
+    await tables.close();
   });
 });
 

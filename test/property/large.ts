@@ -25,7 +25,7 @@ export class LargeBytes {
   }
 
   async open(tables: Tables, onCorrupt: (error: Error) => void): Promise<BlobFiles> {
-    this.#files = await openBlobFiles(this.#folder, tables, onCorrupt);
+    this.#files = await openBlobFiles(this.#folder, 1, tables, onCorrupt);
     this.check(checkStore(tables).blobs);
     return this.#files;
   }

@@ -45,6 +45,8 @@ export interface BlobsHost {
   readonly tables: Tables;
   readonly commits: {
     readonly pendingBytes: number;
+    /** Why nothing can be made durable any more. */
+    readonly ended: Error | undefined;
     /** @throws {StoreFencedError} {@link StoppedError} */
     check(): void;
     changed(): Promise<void>;
@@ -258,7 +260,8 @@ export class EmbeddedBlobs implements Blobs {
 
   #removeIfUnneeded(file: string): void {
     this.#unneeded.delete(file);
-    if (this.#isOver) return;
+    // A fenced store may have another owner by now, whose files these are.
+    if (this.#isOver || this.#host.commits.ended instanceof StoreFencedError) return;
     if (this.#host.tables.has('blob', file)) return;
     // The commit that says so comes back to it.
     if (this.#emptied.has(file) || this.#emptying.has(file)) return;

@@ -31,6 +31,8 @@ export const BLOBS_FOLDER = 'blobs';
 const CHUNK_BYTES = 1_048_576;
 /** Reads, writes and flushes at once, of each kind: what bounds open files. */
 const AT_ONCE = 8;
+/** Threads of one owner after which its numbers run into those of the next epoch. */
+const WRITERS_PER_EPOCH = 4_096;
 
 /** A file that this process appends to. */
 interface OpenFile extends BlobFile {
@@ -47,15 +49,19 @@ interface OpenFile extends BlobFile {
 /**
  * Opens the folder of blobs and puts it in order: what no row speaks of is removed, what one speaks of and is
  * not there is reported.
+ * @param epoch  The owner's: one that was taken for dead and is not writes to files of other names.
  */
 export async function openBlobFiles(
   dataFolder: string,
+  epoch: number,
   tables: Tables,
   onCorrupt: (error: Error) => void,
 ): Promise<BlobFiles> {
   const folder = join(dataFolder, BLOBS_FOLDER);
   if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) syncFolder(dataFolder);
-  return new LocalBlobFiles(folder, await recoverBlobs(folder, tables, onCorrupt));
+  const { usedBytes, nextWriter } = await recoverBlobs(folder, tables, onCorrupt);
+  const firstWriter = Math.max(nextWriter, (epoch % 2 ** 20) * WRITERS_PER_EPOCH);
+  return new LocalBlobFiles(folder, usedBytes, firstWriter);
 }
 
 class LocalBlobFiles implements BlobFiles {
@@ -75,11 +81,11 @@ class LocalBlobFiles implements BlobFiles {
   readonly #syncs = new Turns(AT_ONCE);
   readonly #underWay = new Set<Promise<unknown>>();
 
-  constructor(folder: string, found: { readonly usedBytes: number; readonly nextWriter: number }) {
+  constructor(folder: string, usedBytes: number, firstWriter: number) {
     this.folder = folder;
-    this.usedBytes = found.usedBytes;
-    this.#host = found.nextWriter;
-    this.#nextWriter = found.nextWriter + 1;
+    this.usedBytes = usedBytes;
+    this.#host = firstWriter;
+    this.#nextWriter = firstWriter + 1;
   }
 
   write(bytes: Uint8Array): Promise<Uint8Array> {

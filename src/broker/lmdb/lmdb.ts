@@ -66,7 +66,7 @@ async function openOwned(options: LmdbOptions, ownership: Ownership): Promise<Ba
     await passOverUnaccepted(tables);
     markInitialised(folder);
     const suspects = stillSuspect(tables, handedOut);
-    const blobFiles = await openBlobFiles(folder, tables, onCorrupt);
+    const blobFiles = await openBlobFiles(folder, ownership.epoch, tables, onCorrupt);
     const space = new Space(folder, options.space, () => tables.usedBytes() + blobFiles.usedBytes);
     const running = new RunningFile(runningPath, ownership.epoch, suspects);
     return openEmbedded({
