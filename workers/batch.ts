@@ -59,7 +59,8 @@ function decode(rows: Uint8Array, row: number, end: number, { blobs, codecs }: S
     const body = rows.subarray(row + ROW_HEADER_BYTES, end);
     return body[0] === BLOB && blobs !== undefined ? blobs.decode(body, codecs) : decodeValue(body, codecs);
   } catch (error) {
-    throw new InvalidPayload('', { cause: error });
+    // What the system says, for example that too many files are open, may be another the next time.
+    throw error instanceof MillraceError ? new InvalidPayload('', { cause: error }) : error;
   }
 }
 

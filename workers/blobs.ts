@@ -44,7 +44,10 @@ export class ThreadBlobs {
     return this.#setup.leastBytes;
   }
 
-  /** @throws {StoreCorruptError} when the bytes are not there or not the same; as `decodeValue`. */
+  /**
+   * @throws {StoreCorruptError} when the bytes are not there or not the same; what the system says when they
+   *   cannot be read now; as `decodeValue`.
+   */
   decode(reference: Uint8Array, codecs: ReadonlyMap<string, Codec>): unknown {
     const { file, offset, bytes, crc } = decodeBlobRef(reference);
     const path = join(this.#setup.folder, file);
@@ -99,10 +102,9 @@ function read(path: string, buffers: readonly [Uint8Array, Uint8Array], offset: 
   let file: number;
   try {
     file = openSync(path, 'r');
-  } catch (cause) {
-    throw new StoreCorruptError(path, `it cannot be opened (${String((cause as { code?: unknown }).code)})`, {
-      cause,
-    });
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'ENOENT') throw error;
+    throw new StoreCorruptError(path, 'it is missing', { cause: error });
   }
   try {
     fill(file, buffers, offset, path);

@@ -3,11 +3,19 @@
  * `assert`, since `expect` takes minutes for megabytes.
  */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { BACKENDS, freshBackend, open, rejection } from './harness.js';
+import { BACKENDS, freshBackend, nextEvent, open, rejection } from './harness.js';
 
 const MIB = 1_048_576;
 
@@ -143,6 +151,24 @@ describe('on disk, a large payload', () => {
     expect(error).toMatchObject({ code: 'ERR_MILLRACE_TASK_DEAD', reason: 'invalid-payload' });
     expect(error.cause).toMatchObject({ code: 'ERR_MILLRACE_STORE_CORRUPT' });
     expect(await runtime.run('sum', [1, 2])).toBe(3);
+  });
+
+  it('that cannot be read now is tried again', async () => {
+    const backend = freshBackend('lmdb');
+    const runtime = await open(backend, { autostart: false });
+    const backoff = { kind: 'fixed', baseMs: 100, jitter: 'none' } as const;
+    const handle = await runtime.enqueue('echo', bytesOf(2 * MIB), { backoff });
+    const path = join(backend, 'blobs', readdirSync(join(backend, 'blobs'))[0]!);
+    // A folder can be opened, and not be read.
+    renameSync(path, `${path}.kept`);
+    mkdirSync(path);
+    const failed = nextEvent(runtime, 'retrying');
+    runtime.start();
+    await failed;
+    rmdirSync(path);
+    renameSync(`${path}.kept`, path);
+    assert.deepEqual(await handle.result(), bytesOf(2 * MIB));
+    expect((await runtime.get(handle.id))?.attempts[0]?.error).toMatchObject({ code: 'EISDIR' });
   });
 
   it('is refused beyond what may be on its way, and no other is', async () => {
