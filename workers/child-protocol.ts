@@ -43,7 +43,7 @@ export type ToChild =
   | { readonly kind: 'command'; readonly command: Exclude<Command, { kind: 'abort' }> }
   | ServedMessage;
 
-export type ChildQuestion = ChildHello | RegisterMessage | RetireMessage;
+export type ChildQuestion = ChildHello | RegisterMessage | RetireMessage | TurnMessage;
 
 /** First question: has the modules imported. Answered with a `LoadReply`. */
 export interface ChildHello {
@@ -55,6 +55,11 @@ export interface ChildHello {
   readonly hasServices: boolean;
   /** The largest frame that the host takes. */
   readonly maxFrameBytes: number;
+}
+
+/** Answered as soon as the child's main thread has a turn for it: then it can start something. */
+export interface TurnMessage {
+  readonly kind: 'turn';
 }
 
 /** Runs one task. */

@@ -84,6 +84,7 @@ function receive(message: ToChild): void {
 
 function ask(message: ChildQuestion): Promise<LoadReply | undefined> {
   if (message.kind === 'hello') return greet(message);
+  if (message.kind === 'turn') return Promise.resolve(undefined);
   return session.receive(message) as Promise<LoadReply | undefined>;
 }
 

@@ -33,6 +33,8 @@ interface Incoming {
 
 export interface ItemsHost {
   send(message: ToChild): void;
+  /** Resolves when the child is not busy. */
+  turn(): Promise<unknown>;
   /** On the clock of the deadlines. */
   now(): number;
   note(note: Note): void;
@@ -44,6 +46,7 @@ export class ChildItems {
   readonly #places: (Running | undefined)[] = [];
   #names: string[] = [];
   #runs = 0;
+  #running = 0;
   #death: Error | undefined;
 
   constructor(host: ItemsHost) {
@@ -73,6 +76,8 @@ export class ChildItems {
     for (let index = 0; index < count; index++) {
       const from = at;
       at += ROW_HEADER_BYTES + view.getUint32(from, true);
+      // What runs beside it may be busy: until it can start it has not started, and can be taken back.
+      if (this.#running > 0) await this.#host.turn();
       if (this.#death !== undefined) throw this.#death;
       const before = page.floats[index]!;
       page.floats[index] = this.#host.now();
@@ -113,6 +118,7 @@ export class ChildItems {
     ints[page.kind + index] = kind;
     Atomics.store(ints, index, STATE.finished);
     this.#places[place] = undefined;
+    this.#running--;
     running.ended();
   }
 
@@ -140,6 +146,7 @@ export class ChildItems {
     const place = free < 0 ? this.#places.length : free;
     if (place >= MAX_PLACES) throw new Error(`more than ${MAX_PLACES} tasks in one child process`);
     this.#places[place] = running;
+    this.#running++;
     return place;
   }
 }

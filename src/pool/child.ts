@@ -62,6 +62,7 @@ export class Child implements PoolThread {
     this.threadId = this.#process.pid;
     this.#items = new ChildItems({
       send: (message) => this.#process.send(message),
+      turn: () => this.#ask({ kind: 'turn' }),
       now,
       note: (note) => listener.note(note),
     });

@@ -94,6 +94,20 @@ describe.each(ISOLATIONS)('a deadline (%s)', (isolation) => {
     expect((await pool.finishedItem('second')).outcome.kind).toBe('completed');
   });
 
+  it('does not come for what a busy neighbour keeps from starting, and that can be taken back', async () => {
+    const pool = await openPool({ isolation });
+    const busy = { name: 'spinUntilAborted', payload: { end: 'return' }, timeoutMs: 250, killGraceMs: 9_000 };
+    pool.hand([{ token: 'busy', ...busy }], pool.slot, true);
+    await pool.begun('busy');
+    pool.hand([{ token: 'waits', name: 'noop', timeoutMs: 50, killGraceMs: 0 }], pool.slot, true);
+    const third = pool.hand([{ token: 'recalled', name: 'noop' }], pool.slot, true);
+    expect(third.unstarted()).toBe(1);
+    expect(third.recall(0)).toBe(true);
+    expect((await pool.finishedItem('waits')).outcome.kind).toBe('completed');
+    expect((await pool.finishedItem('busy')).outcome).toEqual({ ...TIMED_OUT, threadKilled: false });
+    expect(pool.items.map((each) => each.token).sort()).toEqual(['busy', 'waits']);
+  });
+
   it('of Infinity never comes', async () => {
     const clock = new ManualClock();
     const pool = await openPool({ isolation, clock });
