@@ -17,6 +17,7 @@
  * does not matter which of the pipes is quicker.
  */
 import type { StoredError } from '../src/task/stored-error.js';
+import type { BlobSetup } from './blobs.js';
 import type { Command, LoadReply, Note, RegisterMessage, RetireMessage, ThreadLimits } from './protocol.js';
 
 export const PIPES = { data: 3, control: 4, answers: 5 } as const;
@@ -39,6 +40,7 @@ export function abortCodeOf(mark: number, run: number): number {
 export type ToChild =
   | { readonly kind: 'ask'; readonly call: number; readonly message: ChildQuestion }
   | ItemMessage
+  | { readonly kind: 'blobs'; readonly setup: BlobSetup }
   | { readonly kind: 'abort'; readonly place: number; readonly mark: number }
   | { readonly kind: 'command'; readonly command: Exclude<Command, { kind: 'abort' }> }
   | ServedMessage;

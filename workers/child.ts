@@ -18,9 +18,9 @@ import {
 } from './child-protocol.js';
 import { ChildServices } from './child-services.js';
 import { memoryWatch } from './memory-watch.js';
-import { allocatePage, PARALLEL_PAGE, Page } from './page.js';
+import { allocatePage, PARALLEL_PAGE, Page, STATE } from './page.js';
 import { processClock } from './process-clock.js';
-import type { LoadReply } from './protocol.js';
+import type { LoadReply, Note } from './protocol.js';
 import { Session } from './session.js';
 
 /** What the host sends is bounded there. */
@@ -38,10 +38,17 @@ const session = new Session({
 });
 const services = new ChildServices(send);
 let memoryBytes = 0;
+let doneFiles: Note | undefined;
 
 /** The page of a place. Its aborts are told by marks, since it is the host that has the item's real page. */
 class PlacePage extends Page {
   run = -1;
+  /** The host knows how its item has ended. */
+  isTold = true;
+
+  get isUntold(): boolean {
+    return !this.isTold && Atomics.load(this.ints, 0) === STATE.finished;
+  }
 
   override abortCode(): number {
     return abortCodeOf(Atomics.load(marks, this.id), this.run);
@@ -77,6 +84,9 @@ function receive(message: ToChild): void {
     case 'command':
       session.command(message.command);
       return;
+    case 'blobs':
+      session.openBlobs(message.setup);
+      return;
     case 'served':
       services.served(message);
   }
@@ -94,18 +104,26 @@ function greet(hello: ChildHello): Promise<LoadReply> {
     memoryBytes = bytes;
   };
   const afterBatch = hello.watchMemory ? memoryWatch(() => session.now(), tell) : () => {};
-  return session.connect(
-    hello,
-    (note) => send({ kind: 'note', note }),
-    hello.hasServices ? services : undefined,
-    afterBatch,
-  );
+  return session.connect(hello, tellHost, hello.hasServices ? services : undefined, afterBatch);
+}
+
+/** Files of results are done with only when the host has been told of all results in them. */
+function tellHost(note: Note): void {
+  if (note.kind === 'files') doneFiles = note;
+  else send({ kind: 'note', note });
+}
+
+function tellOfFiles(): void {
+  if (doneFiles === undefined || pages.some((page) => page.isUntold)) return;
+  send({ kind: 'note', note: doneFiles });
+  doneFiles = undefined;
 }
 
 async function run({ place, run, name, row, moved }: ItemMessage): Promise<void> {
   const page = pageAt(place);
   page.reset(1);
   page.run = run;
+  page.isTold = false;
   await session.receive({
     ...{ kind: 'batch', page: place, count: 1, rows: row },
     // The host sees to the order.
@@ -125,6 +143,8 @@ async function run({ place, run, name, row, moved }: ItemMessage): Promise<void>
     memoryBytes,
     ...(ints[length] === 0 ? {} : { bytes: bytes.subarray(at, at + ints[length]!) }),
   });
+  page.isTold = true;
+  tellOfFiles();
 }
 
 function pageAt(place: number): PlacePage {

@@ -29,8 +29,6 @@ export interface HelloMessage {
   /** Module whose exports are codecs. */
   readonly codecs?: string;
   readonly limits: ThreadLimits;
-  /** Where large payloads are and large results go; absent where they come and go inline. */
-  readonly blobs?: BlobSetup;
   /** Float64: `[memory in bytes after the last batch]`. */
   readonly status: SharedArrayBuffer;
   /** Measure memory after batches. */
@@ -61,6 +59,8 @@ export interface BatchMessage {
   readonly resetNames?: boolean;
   /** The payload of a batch of one whose buffers were moved; its row has no body. */
   readonly moved?: { readonly value: unknown };
+  /** With the first batch: where large payloads are and large results go; absent where that is inline. */
+  readonly blobs?: BlobSetup;
 }
 
 export const ROW_HEADER_BYTES = 24;

@@ -9,7 +9,7 @@ import { reviveError, storeError } from '../src/task/stored-error.js';
 import type { TaskId } from '../src/task/task.js';
 import type { AttemptRun } from './attempt.js';
 import { runBatch } from './batch.js';
-import { ThreadBlobs } from './blobs.js';
+import { type BlobSetup, ThreadBlobs } from './blobs.js';
 import {
   describe,
   findCodecs,
@@ -67,7 +67,7 @@ export class Session {
 
   /** Called once, before anything else. `post` is the thread's end of the control port. */
   connect(
-    hello: Pick<HelloMessage, 'modules' | 'codecs' | 'limits' | 'blobs'>,
+    hello: Pick<HelloMessage, 'modules' | 'codecs' | 'limits'>,
     post: (note: Note, list?: readonly ArrayBuffer[]) => void,
     services: ServiceCaller | undefined,
     afterBatch: () => void,
@@ -75,10 +75,6 @@ export class Session {
     const { maxResultBytes, maxResultBufferBytes } = hello.limits;
     this.limits = { maxBytes: maxResultBytes, maxBufferBytes: maxResultBufferBytes };
     this.#post = post;
-    if (hello.blobs !== undefined) {
-      const closed = (before: number): void => post({ kind: 'files', page: -1, index: -1, before });
-      this.blobs = new ThreadBlobs(hello.blobs, closed);
-    }
     this.#services = services;
     this.#afterBatch = afterBatch;
     return this.#load(hello.modules, hello.codecs);
@@ -99,6 +95,12 @@ export class Session {
       case 'retire':
         return this.handlers.stop();
     }
+  }
+
+  /** Large payloads are here, and large results go here. */
+  openBlobs(setup: BlobSetup): void {
+    const closed = (before: number): void => this.#post({ kind: 'files', page: -1, index: -1, before });
+    this.blobs = new ThreadBlobs(setup, closed);
   }
 
   command(command: Command): void {
@@ -148,6 +150,7 @@ export class Session {
   }
 
   async #batch(message: BatchMessage): Promise<void> {
+    if (message.blobs !== undefined) this.openBlobs(message.blobs);
     if (message.memory !== undefined) this.#pages.set(message.page, new Page(message.memory));
     if (message.resetNames === true) this.#names = [];
     if (message.names !== undefined) for (const name of message.names) this.#names.push(name);

@@ -58,6 +58,7 @@ export class ChildItems {
    * @throws {DOMException} when a moved payload cannot be serialized.
    */
   take(message: BatchMessage): Incoming {
+    if (message.blobs !== undefined) this.#host.send({ kind: 'blobs', setup: message.blobs });
     if (message.memory !== undefined) this.#pages.set(message.page, new Page(message.memory));
     if (message.resetNames === true) this.#names = [];
     if (message.names !== undefined) this.#names.push(...message.names);

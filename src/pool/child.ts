@@ -182,6 +182,7 @@ export class Child implements PoolThread {
   }
 
   #note(note: Note): void {
+    if (note.kind === 'files') this.#listener.note(note);
     const place = this.#items.at(note.page);
     if (place !== undefined) this.#listener.note({ ...note, ...place });
   }

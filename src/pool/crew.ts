@@ -4,6 +4,7 @@ import type { PoolClock } from './batch.js';
 import type { Slot } from './pool.js';
 import { Station, type StationOwner } from './station.js';
 import type { BootThread, Death, PoolThread, ThreadSetup } from './thread.js';
+import { ThreadFiles } from './thread-files.js';
 import { within } from './within.js';
 
 export interface CrewBounds {
@@ -41,22 +42,18 @@ export class Crew<Token> {
     this.#gone = new Promise((resolve) => {
       this.#leave = resolve;
     });
-    const { blobs } = setup;
-    const writer = blobs?.openWriter();
-    const closeFiles = (before?: number): void => {
-      if (writer !== undefined) blobs?.closeWriter(writer, before);
-    };
-    this.thread = boot(writer === undefined ? setup : { ...setup, writer }, {
+    const files = new ThreadFiles(setup.blobs);
+    this.thread = boot(setup, {
       note: (note) => this.station.note(note),
       callerAt: (page, index) => this.station.callerAt(page, index),
       exited: (death) => {
         this.hasExited = true;
         this.#leave();
         owner.exited(this, death);
-        closeFiles();
+        files.close();
       },
     });
-    this.station = new Station(slot, owner, this.thread, setup.clock, time, closeFiles);
+    this.station = new Station(slot, owner, this.thread, setup.clock, time, files);
   }
 
   /** The slot goes on without it. */

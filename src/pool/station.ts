@@ -3,29 +3,20 @@
  * deadlines. Reports items as they finish and decides whom a thread's death is charged to. Replacing the
  * thread is the slot's business (`thread-slot.ts`).
  */
-import type { BatchMessage, Note, ThreadMessage } from '../../workers/protocol.js';
+import type { BatchMessage, Note } from '../../workers/protocol.js';
 import type { Clock } from '../clock.js';
 import { encodeValue } from '../task/codec.js';
 import type { ServiceCall } from '../task/define-types.js';
 import { storeError } from '../task/stored-error.js';
-import { PoolBatch, type PoolClock, type Runner } from './batch.js';
+import { PoolBatch, type PoolClock } from './batch.js';
 import { blame } from './blame.js';
 import { RELEASED } from './outcome.js';
 import { NameTable, packRows, TRANSFER_BYTES } from './pack.js';
 import { Pages } from './pages.js';
 import type { FinishedItem, ItemOutcome, PoolItem, PoolListener, Slot } from './pool.js';
-import type { Death } from './thread.js';
+import type { Death, StationThread } from './thread.js';
+import { ThreadFiles } from './thread-files.js';
 import { type Sighting, Watchdog } from './watchdog.js';
-
-/** The thread as a station needs it: a worker thread, or the host's own one in tests. */
-export interface StationThread extends Runner {
-  /** Whether messages reach it: it was not ended and has not died. */
-  readonly isAlive: boolean;
-  /** Resolves with the thread's answer; rejects when it dies before, or when the message cannot be sent. */
-  run(message: ThreadMessage, list?: readonly ArrayBuffer[]): Promise<unknown>;
-  /** Terminates it; does nothing where that is impossible. */
-  end(): unknown;
-}
 
 /** What a station tells its slot. */
 export interface StationOwner<Token> {
@@ -42,7 +33,7 @@ export class Station<Token> {
   readonly #owner: StationOwner<Token>;
   readonly #clock: Clock;
   readonly #time: PoolClock;
-  readonly #closeFiles: (before: number) => void;
+  readonly #files: ThreadFiles;
   readonly #pages = new Pages();
   readonly #names = new NameTable();
   readonly #byPage = new Map<number, PoolBatch<Token>>();
@@ -59,14 +50,14 @@ export class Station<Token> {
     thread: StationThread,
     clock: Clock,
     time: PoolClock,
-    closeFiles: (before: number) => void = () => {},
+    files: ThreadFiles = new ThreadFiles(),
   ) {
     this.#slot = slot;
     this.#owner = owner;
     this.thread = thread;
     this.#clock = clock;
     this.#time = time;
-    this.#closeFiles = closeFiles;
+    this.#files = files;
     this.#watch = new Watchdog(clock, () => this.#look());
   }
 
@@ -102,6 +93,7 @@ export class Station<Token> {
     this.#names.makeRoom(items.length);
     const rows = packRows(items, (name) => this.#names.indexOf(name));
     const moved = items.length === 1 ? items[0]!.moved : undefined;
+    const blobs = this.#files.first();
     const message: BatchMessage = {
       kind: 'batch',
       page: page.id,
@@ -111,6 +103,7 @@ export class Station<Token> {
       ...this.#names.takeNews(),
       ...(memory === undefined ? {} : { memory }),
       ...(moved === undefined ? {} : { moved: { value: moved.value } }),
+      ...(blobs === undefined ? {} : { blobs }),
     };
     const list = rows.length >= TRANSFER_BYTES ? [rows.buffer as ArrayBuffer] : [];
     const sent = this.canTake
@@ -173,7 +166,7 @@ export class Station<Token> {
       // Not in the midst of a look, which delivers notes, too. All results in those files are told first.
       queueMicrotask(() => {
         this.#report(this.#harvest());
-        this.#closeFiles(note.before);
+        this.#files.close(note.before);
       });
       return;
     }

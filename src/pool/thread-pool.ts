@@ -23,7 +23,7 @@ export interface ThreadPoolOptions {
   readonly modules: readonly string[];
   readonly clock?: Clock;
   readonly services?: Services;
-  /** Where large payloads and results are kept; asked when a thread is booted. */
+  /** Where large payloads and results are kept; asked with the first batch of a thread. */
   readonly blobs?: () => Blobs | undefined;
   /** URL of a module whose exports are codecs. */
   readonly codecsModule?: string;
@@ -211,7 +211,7 @@ export class ThreadPool<Token> implements Pool<Token> {
       recycle,
       bootTimeoutMs = 60_000,
     } = this.#options;
-    const blobs = this.#options.blobs?.();
+    const { blobs } = this.#options;
     const { maxResultBytes = 16 * MIB, maxBufferBytes = 64 * MIB } = this.#options;
     return {
       clock: this.#clock,

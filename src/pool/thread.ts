@@ -29,10 +29,10 @@ import type {
 import type { Blobs } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
 import type { ServiceCall } from '../task/define-types.js';
+import type { Runner } from './batch.js';
 import { bootAnswer, handlersOf } from './boot.js';
 import type { HandlerInfo, Services } from './pool.js';
 import { openDoor, type ServiceDoor } from './services.js';
-import type { StationThread } from './station.js';
 
 /** What a thread is started with. */
 export interface ThreadSetup {
@@ -41,10 +41,8 @@ export interface ThreadSetup {
   readonly modules: readonly string[];
   readonly codecsModule?: string;
   readonly services: Services | undefined;
-  /** Where large payloads and results are kept; absent where they come and go with messages. */
-  readonly blobs?: Blobs;
-  /** The thread's number among those that write there. */
-  readonly writer?: number;
+  /** Where large payloads and results are kept; asked with the first batch. */
+  readonly blobs?: () => Blobs | undefined;
   readonly watchMemory: boolean;
   readonly execArgv?: readonly string[];
   readonly resourceLimits?: ResourceLimits;
@@ -69,6 +67,16 @@ export interface Death {
   readonly code?: string | number;
   /** By an error that nobody caught: any task that ran on the thread may have left it behind. */
   readonly isStray?: boolean;
+}
+
+/** The thread as a station needs it: a worker thread, or the host's own one in tests. */
+export interface StationThread extends Runner {
+  /** Whether messages reach it: it was not ended and has not died. */
+  readonly isAlive: boolean;
+  /** Resolves with the thread's answer; rejects when it dies before, or when the message cannot be sent. */
+  run(message: ThreadMessage, list?: readonly ArrayBuffer[]): Promise<unknown>;
+  /** Terminates it; does nothing where that is impossible. */
+  end(): unknown;
 }
 
 /** A thread as the crew of a slot needs it, from boot to exit. */
@@ -108,7 +116,7 @@ export class Thread implements PoolThread {
 
   constructor(setup: ThreadSetup, listener: ThreadListener) {
     this.#listener = listener;
-    const { services, codecsModule, blobs, writer } = setup;
+    const { services, codecsModule } = setup;
     if (services !== undefined)
       this.#door = openDoor(services, (page, index) => listener.callerAt(page, index));
     this.modules = new Set(setup.modules);
@@ -126,9 +134,6 @@ export class Thread implements PoolThread {
       limits: setup.limits,
       status: this.#status.buffer as SharedArrayBuffer,
       watchMemory: setup.watchMemory,
-      ...(blobs === undefined || writer === undefined
-        ? {}
-        : { blobs: { folder: blobs.folder, leastBytes: blobs.leastBytes, writer } }),
       ...(codecsModule === undefined ? {} : { codecs: codecsModule }),
       ...(this.#door === undefined ? {} : { servicesPort: this.#door.port }),
     };

@@ -16,8 +16,9 @@ import type {
 } from '#src/broker/broker.js';
 import { openEmbedded } from '#src/broker/embedded/broker.js';
 import type { Tables } from '#src/broker/embedded/tables.js';
+
 import { isBlobRef } from '#src/task/blob-ref.js';
-import type { TaskView } from '#src/task/task.js';
+import type { NewTask, TaskView } from '#src/task/task.js';
 import { checkStore } from '../broker/store-check.js';
 import { payloadFor, textOf } from '../fixtures/kill-oracle.js';
 import type { Disk } from './disks.js';
