@@ -1,5 +1,6 @@
 /** A runtime that owns its folder: backend and threads wired together, and the door open to clients. */
-import type { Backend, Blobs } from './broker/broker.js';
+import type { Blobs } from './broker/blobs.js';
+import type { Backend } from './broker/broker.js';
 import { type BackendLocation, openBackend } from './broker/open.js';
 import { StoppedError } from './errors.js';
 import { loadManifest, storeManifest } from './manifest.js';

@@ -1,6 +1,6 @@
 /** `openRuntime`: opens the backend and the threads side by side, wires them, and offers what users call. */
 import { Access, type AnyModule } from './access.js';
-import type { Blobs } from './broker/broker.js';
+import type { Blobs } from './broker/blobs.js';
 import { parseBackend } from './broker/open.js';
 import { systemClock } from './clock.js';
 import { InvalidArgumentError } from './errors.js';

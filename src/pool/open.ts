@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import type { Blobs } from '../broker/broker.js';
+import type { Blobs } from '../broker/blobs.js';
 import { TasksModuleError } from '../errors.js';
 import type { ModuleLocation, RuntimeOptions } from '../options/types.js';
 import { NoPool } from './no-pool.js';

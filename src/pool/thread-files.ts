@@ -3,7 +3,7 @@
  * not when it boots: threads may boot before the folder is theirs. Reads and writes nothing itself.
  */
 import type { BlobSetup } from '../../workers/blobs.js';
-import type { Blobs } from '../broker/broker.js';
+import type { Blobs } from '../broker/blobs.js';
 
 export class ThreadFiles {
   readonly #find: () => Blobs | undefined;

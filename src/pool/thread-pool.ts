@@ -5,7 +5,7 @@
  */
 import type { ResourceLimits } from 'node:worker_threads';
 import { processClock } from '../../workers/process-clock.js';
-import type { Blobs } from '../broker/broker.js';
+import type { Blobs } from '../broker/blobs.js';
 import { type Clock, systemClock } from '../clock.js';
 import { InvalidArgumentError, StoppedError, TasksModuleError } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';

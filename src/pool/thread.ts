@@ -26,7 +26,7 @@ import type {
   ThreadLimits,
   ThreadMessage,
 } from '../../workers/protocol.js';
-import type { Blobs } from '../broker/broker.js';
+import type { Blobs } from '../broker/blobs.js';
 import type { Clock } from '../clock.js';
 import type { ServiceCall } from '../task/define-types.js';
 import type { Runner } from './batch.js';

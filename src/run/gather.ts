@@ -4,7 +4,8 @@
  * may be refused one by one), go through alone. A large payload is written to its file before its task is
  * handed over, so that a commit never waits for one that is still on its way.
  */
-import type { Blobs, Broker, Settled, SettledListener, Ticket } from '../broker/broker.js';
+import type { Blobs } from '../broker/blobs.js';
+import type { Broker, Settled, SettledListener, Ticket } from '../broker/broker.js';
 import { InvalidArgumentError, QueueFullError, StoreFullError } from '../errors.js';
 import type { NewTask } from '../task/task.js';
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Blobs } from '#src/broker/broker.js';
+import type { Blobs } from '#src/broker/blobs.js';
 import type { BlobFiles } from '#src/broker/embedded/blobs.js';
 import type { Tables } from '#src/broker/embedded/tables.js';
 import { BLOBS_FOLDER, openBlobFiles } from '#src/broker/lmdb/blob-files.js';

@@ -2,6 +2,7 @@
  * A backend as an array: every verb walks all tasks. Written against the port's words only; it knows nothing
  * of segments, windows or commits.
  */
+import type { Head } from '#src/broker/broker.js';
 
 export type ModelState =
   | 'scheduled'
@@ -191,4 +192,19 @@ export class Model {
 
 function forMsOf({ forMs }: { readonly forMs?: number }): { forMs?: number } {
   return forMs === undefined ? {} : { forMs };
+}
+
+export function isHeadOf(
+  task: ModelTask,
+  { queue, lane, level }: Pick<Head, 'queue' | 'lane' | 'level'>,
+): boolean {
+  return task.queue === queue && task.lane === lane && task.level === level;
+}
+
+export function isKept({ state }: ModelTask): boolean {
+  return state === 'completed' || state === 'dead' || state === 'cancelled';
+}
+
+export function endOf({ state, ending }: ModelTask): string {
+  return `${state} ${ending}`;
 }

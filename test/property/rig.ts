@@ -4,36 +4,21 @@
  */
 import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
-import type {
-  Backend,
-  Broker,
-  Claim,
-  Head,
-  Settled,
-  Settlement,
-  Ticket,
-  Verdict,
-} from '#src/broker/broker.js';
+import type { Backend, Broker, Claim, Head, Settlement, Ticket, Verdict } from '#src/broker/broker.js';
 import { openEmbedded } from '#src/broker/embedded/broker.js';
 import type { Tables } from '#src/broker/embedded/tables.js';
-
 import { isBlobRef } from '#src/task/blob-ref.js';
 import type { NewTask, TaskView } from '#src/task/task.js';
 import { checkStore } from '../broker/store-check.js';
-import { payloadFor, textOf } from '../fixtures/kill-oracle.js';
+import { payloadFor } from '../fixtures/kill-oracle.js';
 import type { Disk } from './disks.js';
 import { LargeBytes } from './large.js';
-import { Model, type ModelDraft, type ModelTask } from './model.js';
+import { endOf, isHeadOf, isKept, Model, type ModelDraft, type ModelTask } from './model.js';
+import { told, type Waiting } from './waiting.js';
 
 export type Ending = 'complete' | 'complete with a note' | 'bury' | 'cancel' | 'release' | 'retry';
 export type Staged = 'accept' | 'abandon' | 'crash' | 'reopen';
 export type ClaimMode = 'take' | 'skip queue a' | 'park name x';
-
-interface Waiting {
-  readonly text: string;
-  readonly settled: Promise<Settled | Error>;
-  expected: string | undefined;
-}
 
 const LIMITS = { maxPendingEnqueues: 100_000, maxPendingBytes: 1e9 };
 const DAY_MS = 86_400_000;
@@ -493,27 +478,4 @@ export class Rig {
   #announce(task: ModelTask): void {
     for (const waiting of this.#waiting) if (waiting.text === task.text) waiting.expected ??= endOf(task);
   }
-}
-
-function isHeadOf(task: ModelTask, { queue, lane, level }: Head): boolean {
-  return task.queue === queue && task.lane === lane && task.level === level;
-}
-
-function isKept({ state }: ModelTask): boolean {
-  return state === 'completed' || state === 'dead' || state === 'cancelled';
-}
-
-function endOf({ state, ending }: ModelTask): string {
-  return `${state} ${ending}`;
-}
-
-async function told({ settled, expected, text }: Waiting): Promise<void> {
-  const actual = await settled;
-  if (actual instanceof Error) assert.equal((actual as { code?: string }).code, expected, text);
-  else
-    assert.equal(
-      `${actual.state} ${actual.reason ?? textOf(actual.result ?? Buffer.alloc(0))}`,
-      expected,
-      text,
-    );
 }

@@ -13,7 +13,8 @@
 import { QueueFullError, StoreFencedError, StoreFullError } from '../../errors.js';
 import { decodeBlobRef, isBlobRef, LEAST_BLOB_BYTES } from '../../task/blob-ref.js';
 import type { TaskView } from '../../task/task.js';
-import type { Blobs, Settled } from '../broker.js';
+import type { Blobs } from '../blobs.js';
+import type { Settled } from '../broker.js';
 import { getU48, putU48 } from './keys.js';
 import type { Tables } from './tables.js';
 
