@@ -5,7 +5,8 @@
  * to `embedded/blobs.ts`; this file decides nothing about that, it only keeps them.
  *
  * Why files, and not values of LMDB that threads read from the map: a thread needs no addon, no read
- * transaction and no ready handshake, and the host copies no page of it into a transaction.
+ * transaction and no ready handshake, the host copies no page of it into a transaction, and a thread that
+ * reads and checks 1 MB or 8 MB this way was 1.3 to 2.3 times as fast as one that does so from the map.
  */
 import { mkdirSync } from 'node:fs';
 import { type FileHandle, open, statfs, unlink } from 'node:fs/promises';
