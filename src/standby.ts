@@ -40,6 +40,8 @@ export interface StandbyParts {
 /** How long a client leaves the place of a lost owner to others, and how often it looks for one, ms. */
 const GIVE_WAY_MS = 250;
 const LOOK_MS = 25;
+/** How long an owner that is left has to take what was sent to it, ms. */
+const FAREWELL_MS = 200;
 /** Between two tries when the folder cannot be had: the first pause and the longest, ms. */
 const FIRST_PAUSE_MS = 25;
 const LONGEST_PAUSE_MS = 1_000;
@@ -124,12 +126,17 @@ export class Standby {
     const { codecs, clock } = this.#parts;
     const arrived = (desk: OwnersDesk): void => this.#arrived(desk, false);
     const reached = reachOwner(connection, { codecs, now: () => clock.now(), arrived });
-    this.#interruptedBy(() => reached.leave());
+    let disarm = (): void => {};
+    this.#interruptedBy(() => {
+      reached.leave();
+      disarm = clock.arm(FAREWELL_MS, () => reached.cut());
+    });
     try {
       const hasGreeted = await reached.over;
       // It went before it had a word with us, or it has no room for more clients.
       if (!hasGreeted) await this.#pause(FIRST_PAUSE_MS);
     } finally {
+      disarm();
       this.desk.depart();
     }
   }

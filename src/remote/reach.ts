@@ -22,8 +22,10 @@ const BOUNDS = { maxFrameBytes: 2 ** 32, maxUnsentBytes: Number.POSITIVE_INFINIT
 export interface Reached {
   /** Resolves when the owner has gone, with whether it had greeted; rejects when it does not take us. */
   readonly over: Promise<boolean>;
-  /** Ends the connection. */
+  /** Ends the connection in good order: it is over when the owner has taken what was sent. */
   leave(): void;
+  /** Ends it now: an owner that is stopped takes nothing. */
+  cut(): void;
 }
 
 /** Asks the owner at the other end of `socket` for its desk. The socket does not keep the process alive. */
@@ -48,7 +50,7 @@ export function reachOwner(socket: net.Socket, { codecs, now, arrived }: ReachPa
   const connection = new Connection(socket, { message, closed: (error) => settle(error) }, BOUNDS);
   connection.hold(false);
   connection.send({ kind: 'hello', protocol: PROTOCOL });
-  return { over, leave: () => connection.end() };
+  return { over, leave: () => connection.end(), cut: () => connection.destroy() };
 }
 
 /** @throws what the owner refused us with, or {ProtocolError} */

@@ -1,7 +1,11 @@
 /** What only a client does, and a runtime that joins: beyond the calls that they share with every runtime. */
 import { readdirSync } from 'node:fs';
+import type net from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { DisconnectedError, openClient, StoppedError, TooLargeError } from '#src/index.js';
+import { takeOwnership } from '#src/owner/ownership.js';
+import { PROTOCOL } from '#src/remote/protocol.js';
+import { frameOf } from '#src/wire/frames.js';
 import { Child } from './child.js';
 import { fixture, freshBackend, open, openTestClient, rejection } from './harness.js';
 
@@ -15,6 +19,36 @@ async function isPending(promise: Promise<unknown>): Promise<boolean> {
   for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
   return pending;
 }
+
+describe('an owner that says and takes nothing', () => {
+  it('holds nobody who leaves, before its greeting or after it', async () => {
+    const backend = freshBackend('lmdb');
+    const owner = await takeOwnership(backend, { ifLocked: 'fail' });
+    const sockets: net.Socket[] = [];
+    const welcome = {
+      ...{ kind: 'welcome', protocol: PROTOCOL, role: 'runtime', handlers: [], codecs: {} },
+      ...{ maxPayloadBytes: 1_000, maxBufferBytes: 1_000 },
+    };
+    const aborting = new AbortController();
+    const early = rejection(openTestClient(backend, { signal: aborting.signal }));
+    const connected = new Promise<void>((resolve) => {
+      owner.onConnection((socket) => {
+        sockets.push(socket);
+        if (sockets.length > 1) socket.write(frameOf(welcome));
+        resolve();
+      });
+    });
+    await connected;
+    aborting.abort(new Error('enough'));
+    expect((await early).message).toBe('enough');
+    const client = await openTestClient(backend);
+    const asked = rejection(client.counts());
+    await client.close();
+    expect((await asked).code).toMatch(/^ERR_MILLRACE_(DISCONNECTED|STOPPED)$/);
+    for (const socket of sockets) socket.destroy();
+    await owner.release();
+  });
+});
 
 describe('openClient', () => {
   it.each(['memory:', 'immediate:', 'dummy:'])(
