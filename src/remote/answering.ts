@@ -80,6 +80,11 @@ export class Answering {
     return value === LATER ? 'later' : { value };
   }
 
+  /** Whether a batch under this number waits for its further parts. */
+  hasParts(call: number): boolean {
+    return this.#parts.has(call);
+  }
+
   /** The client wants nothing more of this call. @returns whether it ends without an answer. */
   end(call: number): boolean {
     this.#listening.get(call)?.();

@@ -100,7 +100,12 @@ class Visit implements ConnectionListener {
 
   #take(call: Call): void {
     const { call: number } = call;
-    if (this.#calls.size >= MAX_CALLS && !this.#calls.has(number)) {
+    const isUnderWay = this.#calls.has(number);
+    // Else one number would stand for any number of calls.
+    if (isUnderWay && !(call.verb === 'batch' && this.#answering.hasParts(number))) {
+      throw new ProtocolError('a call under the number of another');
+    }
+    if (this.#calls.size >= MAX_CALLS && !isUnderWay) {
       const error = new QueueFullError('Calls of this client under way', this.#calls.size, MAX_CALLS);
       this.#send({ kind: 'failed', call: number, error: storeError(error) });
       return;

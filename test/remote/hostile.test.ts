@@ -101,6 +101,13 @@ describe('a connection is ended by', () => {
     expect(await runtime.run('sum', [1, 2])).toBe(3);
   });
 
+  it('a call under the number of one under way, which would be counted once', async () => {
+    const call = { kind: 'call', call: 1, verb: 'events', filter: {} };
+    const stranger = (await guest()).say(call, call);
+    await stranger.ended();
+    expect(await runtime.run('sum', [1, 2])).toBe(3);
+  });
+
   it('hello in another protocol, which is told', async () => {
     const stranger = new Stranger().say({ ...HELLO, protocol: 99 });
     expect(await stranger.hear()).toMatchObject({
