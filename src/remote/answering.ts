@@ -21,8 +21,8 @@ import {
   type Verbs,
 } from './protocol.js';
 
-/** `later`: a part was taken, the answer follows the last one. */
-export type Answer = { readonly value: unknown } | 'later';
+/** `later`: a part was taken, the answer follows the last one. `none`: it was answered before. */
+export type Answer = { readonly value: unknown } | 'later' | 'none';
 
 /** Batches of one client that are under way, those of them that are staged, and bytes kept of the others. */
 const MAX_BATCHES = 16;
@@ -77,7 +77,8 @@ export class Answering {
       throw new UnsupportedError(`call "${call.verb}"`, 'the owner is of another version');
     }
     const value = await this.#answers[call.verb](call as never, call.call);
-    return value === LATER ? 'later' : { value };
+    if (value === LATER) return 'later';
+    return value === NOBODY ? 'none' : { value };
   }
 
   /** Whether a batch under this number waits for its further parts. */
@@ -132,8 +133,9 @@ export class Answering {
     const batch = this.#parts.get(call) ?? new BatchInParts(this.#desk, () => this.#checkRoom());
     // Refused: what else of it was under way is dropped, up to its last part.
     if (batch === 'refused') {
-      if (more !== true) this.#parts.delete(call);
-      return LATER;
+      if (more === true) return LATER;
+      this.#parts.delete(call);
+      return NOBODY;
     }
     this.#parts.set(call, batch);
     try {
@@ -212,6 +214,7 @@ export class Answering {
 }
 
 const LATER = Symbol('later');
+const NOBODY = Symbol('nobody waits');
 
 /** Only what a task may have; its values are checked by the front. */
 function taskOf(given: unknown): EncodedTask {

@@ -120,6 +120,10 @@ class Visit implements ConnectionListener {
     try {
       const answer = await this.#answering.answer(call);
       if (answer === 'later') return;
+      if (answer === 'none') {
+        this.#calls.delete(number);
+        return;
+      }
       reply = { kind: 'done', call: number, ...(answer.value === undefined ? {} : { value: answer.value }) };
     } catch (error) {
       reply = { kind: 'failed', call: number, error: storeError(error) };

@@ -254,6 +254,22 @@ describe('one client does not hurt another', () => {
     expect(await stranger.hear()).toMatchObject({ kind: 'done', call: 1, value: [{ isNew: true }, {}] });
   });
 
+  it('by a batch with a bad part: none of it is there, whatever comes after', async () => {
+    const stranger = await guest();
+    const part = { kind: 'call', call: 1, verb: 'batch', more: true };
+    const tasks = [{ name: 'sum', body: body([1]) }];
+    stranger.say({ ...part, tasks }, { ...part, tasks: [7] });
+    expect(await stranger.hear()).toMatchObject({ kind: 'failed', call: 1 });
+    stranger.say({ ...part, tasks }, { ...part, tasks, more: false });
+    stranger.say({ kind: 'call', call: 2, verb: 'counts' });
+    expect(await stranger.hear()).toMatchObject({ kind: 'done', call: 2 });
+    await runtime.whenIdle();
+    expect((await runtime.counts()).get('default')?.completed ?? 0).toBe(0);
+    // Its number is free again.
+    stranger.say({ kind: 'call', call: 1, verb: 'batch', tasks });
+    expect(await stranger.hear()).toMatchObject({ kind: 'done', call: 1 });
+  });
+
   it('by leaving in the middle of a batch, of which nothing is there then', async () => {
     const stranger = await guest();
     const tasks = Array(1_000).fill({ name: 'sum', body: body([1]) });
