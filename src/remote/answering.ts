@@ -43,6 +43,7 @@ export class Answering {
   /** What ends listening, by call. */
   readonly #listening = new Map<number, () => void>();
   readonly #answers: Answers;
+  #lastRead: Promise<void> = Promise.resolve();
 
   constructor(desk: LocalDesk, connection: Connection) {
     this.#desk = desk;
@@ -55,11 +56,8 @@ export class Answering {
         return { id, state, result, reason, error };
       },
       state: ({ id }) => desk.state(id),
-      get: async ({ id }) => {
-        const view = await desk.get(id);
-        return view === undefined ? undefined : sentView(view);
-      },
-      list: ({ filter, page }) => this.#list(filter as TaskFilter, page as PageRequest),
+      get: ({ id }) => this.#inTurn(() => this.#get(id)),
+      list: ({ filter, page }) => this.#inTurn(() => this.#list(filter as TaskFilter, page as PageRequest)),
       counts: () => desk.counts(),
       cancel: ({ what }) => desk.cancel(what as string),
       redrive: ({ what }) => desk.redrive(what as string),
@@ -97,6 +95,21 @@ export class Answering {
   close(): void {
     for (const call of [...this.#parts.keys()]) this.end(call);
     for (const end of this.#listening.values()) end();
+  }
+
+  /** What is read from the store for a client is read when it has taken most of what was read before. */
+  #inTurn<Value>(read: () => Promise<Value>): Promise<Value> {
+    const done = this.#lastRead.then(() => this.#connection.drained()).then(read);
+    this.#lastRead = done.then(
+      () => {},
+      () => {},
+    );
+    return done;
+  }
+
+  async #get(id: string): Promise<SentView | undefined> {
+    const view = await this.#desk.get(id);
+    return view === undefined ? undefined : sentView(view);
   }
 
   /** A page may be short: what it holds has to fit into one message. */

@@ -224,6 +224,26 @@ describe('one client does not hurt another', () => {
     expect(await stranger.hear()).toMatchObject({ kind: 'done' });
   });
 
+  it('by asking for much at once: it is read as fast as it is taken', async () => {
+    backend = freshBackend('lmdb');
+    runtime = await open(backend, { threads: 1 });
+    const large = await runtime.enqueue('large', { bytes: 500_000 });
+    await large.result();
+    const stranger = new Stranger().say(HELLO);
+    await stranger.hear();
+    stranger.socket.pause();
+    const before = process.memoryUsage().arrayBuffers;
+    for (let call = 1; call <= 400; call++) stranger.say({ kind: 'call', call, verb: 'get', id: large.id });
+    let most = 0;
+    for (let round = 0; round < 20; round++) {
+      expect(await runtime.run('sum', [1, 2])).toBe(3);
+      most = Math.max(most, process.memoryUsage().arrayBuffers - before);
+    }
+    expect(most).toBeLessThan(100_000_000);
+    stranger.socket.resume();
+    for (let at = 0; at < 400; at++) expect(await stranger.hear()).toMatchObject({ kind: 'done' });
+  });
+
   it('by calls that never end: there is a bound', async () => {
     expect(MAX_CALLS).toBeLessThanOrEqual(200_000);
     const held = await runtime.enqueue('sum', [1], { delayMs: 60_000 });
