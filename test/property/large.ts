@@ -9,7 +9,6 @@ import { BLOBS_FOLDER, openBlobFiles } from '#src/broker/lmdb/blob-files.js';
 import { isBlobRef } from '#src/task/blob-ref.js';
 import type { NewTask } from '#src/task/task.js';
 import { ThreadBlobs } from '#workers/blobs.js';
-import { checkStore } from '../broker/store-check.js';
 import { payloadFor, textOf } from '../fixtures/kill-oracle.js';
 import type { ModelDraft } from './model.js';
 
@@ -26,7 +25,9 @@ export class LargeBytes {
 
   async open(tables: Tables, onCorrupt: (error: Error) => void): Promise<BlobFiles> {
     this.#files = await openBlobFiles(this.#folder, 1, tables, onCorrupt);
-    this.check(checkStore(tables).blobs);
+    // What is referred to is recounted when everything is in order again.
+    const rows = tables.range('blob', { start: '', end: '\u0100', limit: 1_000_000 });
+    this.check(Object.fromEntries(rows.map(([file]) => [file, 1])));
     return this.#files;
   }
 
