@@ -227,6 +227,7 @@ export interface Head {
   readonly suspect: boolean;
   /** A thread or child has died under it. */
   readonly hasCrashed: boolean;
+  /** 0 where the payload was moved in. */
   readonly bodyBytes: number;
 }
 

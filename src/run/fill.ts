@@ -53,7 +53,8 @@ export class Fill {
     if (!this.isParallelSlot && isParallel && this.slot.batches.length > 0) return 'stop';
     // Whoever shares a thread with a suspect would share its blame.
     if (head.suspect && this.slot.batches.length > 0) return 'stop';
-    const goesAlone = isParallel || head.suspect;
+    // What was moved in has no body; its buffers go with a message of their own.
+    const goesAlone = isParallel || head.suspect || head.bodyBytes === 0;
     if (this.count > 0) {
       if (this.#isAlone || goesAlone) return 'stop';
       // A batch stands for one limited queue, or for none: threads are counted by their batches.

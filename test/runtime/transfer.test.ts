@@ -17,6 +17,16 @@ describe.each(BACKENDS)('transfer (%s)', (kind) => {
     expect(await result).toEqual({ total: 3 * MIB });
   });
 
+  it('gives each of many small ones its bytes, among others', async () => {
+    const runtime = await open(kind, { threads: 1, autostart: false });
+    const results = Array.from({ length: 100 }, (_, at) => {
+      const data = filled(at + 1);
+      return runtime.run('bytes', { data }, at % 3 === 0 ? {} : { transfer: [data.buffer] });
+    });
+    runtime.start();
+    expect(await Promise.all(results)).toEqual(results.map((_, at) => ({ total: 3 * (at + 1) })));
+  });
+
   it('without it leaves the buffer with the caller', async () => {
     const runtime = await open(kind, { threads: 1 });
     const data = filled(1_000);
