@@ -1,14 +1,13 @@
 /** `openClient`: the calls of a runtime from a process that runs nothing. */
 import { Access, type AnyModule } from './access.js';
 import { parseBackend } from './broker/open.js';
-import { takeCare } from './caretaker.js';
 import { systemClock } from './clock.js';
 import { InvalidArgumentError, StoppedError } from './errors.js';
 import { defaultLogger } from './logger.js';
 import type { ClientOptions } from './options/types.js';
 import { validateClientOptions } from './options.js';
 import { KeepAlive } from './run/keep-alive.js';
-import { Standby } from './standby.js';
+import type { Standby } from './standby.js';
 import { type Codec, codecsByName } from './task/codec.js';
 
 /**
@@ -33,6 +32,8 @@ export async function openClient<Module = AnyModule>(options: ClientOptions): Pr
   }
   signal?.throwIfAborted();
   const codecs = codecsByName(checked.codecs);
+  // Loaded when they are needed, so that importing the package is quick.
+  const [{ Standby }, { takeCare }] = await Promise.all([import('./standby.js'), import('./caretaker.js')]);
   const standby = new Standby({
     ...{ folder: location.path, role: 'caretaker', codecs, clock, logger },
     hold: (ownership) => takeCare({ location, options: checked, codecs }, ownership),

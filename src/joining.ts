@@ -6,7 +6,7 @@ import { loadLmdb } from './broker/open.js';
 import { StoppedError } from './errors.js';
 import type { StopOptions } from './options/types.js';
 import type { Ownership } from './owner/ownership.js';
-import { type Owning, type OwningSetup, own } from './owning.js';
+import { loadServer, type Owning, type OwningSetup, own } from './owning.js';
 import type { Desk } from './run/desk.js';
 import type { StopReport } from './run/stopping.js';
 import { type Post, Standby } from './standby.js';
@@ -26,7 +26,7 @@ export async function join(setup: OwningSetup): Promise<Joining> {
   try {
     const booted = threads.boot();
     // It works at once when its turn comes.
-    await loadLmdb();
+    await Promise.all([loadLmdb(), loadServer()]);
     await Promise.all([joining.open(), options.waitForTasks ? booted : undefined]);
     return joining;
   } catch (error) {

@@ -8,7 +8,6 @@ import type { RuntimeOptions, StopOptions } from './options/types.js';
 import type { Ownership } from './owner/ownership.js';
 import type { Pool } from './pool/pool.js';
 import { PoolRelay } from './pool/relay.js';
-import { Server } from './remote/server.js';
 import { Coordinator } from './run/coordinator.js';
 import { type DeskParts, LocalDesk } from './run/local-desk.js';
 import type { RunningItem } from './run/running-item.js';
@@ -88,6 +87,11 @@ export async function own(
   }
 }
 
+/** What answers clients is loaded when it is needed, so that importing the package is quick; or before. */
+export function loadServer() {
+  return import('./remote/server.js');
+}
+
 export class Owning implements Standing {
   readonly desk: LocalDesk;
   readonly #parts: DeskParts;
@@ -112,7 +116,7 @@ export class Owning implements Standing {
     const known = await loadManifest(backend.keyValue);
     // The threads may have told already.
     if (pool.handlers.length === 0) coordinator.registry.setHandlers(known.handlers);
-    this.#openDoor();
+    await this.#openDoor();
     const told = booted.then(() => this.handlersChanged());
     if (options.waitForTasks) return told;
     told.catch((error) => {
@@ -146,9 +150,11 @@ export class Owning implements Standing {
     this.#stopping.hurry();
   }
 
-  #openDoor(): void {
+  async #openDoor(): Promise<void> {
     const { backend, coordinator, options } = this.#parts;
+    if (backend.door === undefined) return;
+    const { Server } = await loadServer();
     const server = new Server({ desk: this.desk, coordinator, options, role: 'runtime' });
-    backend.door?.onConnection((socket) => server.accept(socket));
+    backend.door.onConnection((socket) => server.accept(socket));
   }
 }

@@ -4,11 +4,10 @@ import type { Blobs } from './broker/blobs.js';
 import { parseBackend } from './broker/open.js';
 import { systemClock } from './clock.js';
 import { InvalidArgumentError } from './errors.js';
-import { join } from './joining.js';
 import { defaultLogger } from './logger.js';
 import type { OpenOptions, RuntimeOptions, StopOptions } from './options/types.js';
 import { validateRuntimeOptions, validateStopOptions } from './options.js';
-import { type OwningSetup, own, Threads } from './owning.js';
+import { loadServer, type OwningSetup, own, Threads } from './owning.js';
 import { modulesOf, openPool } from './pool/open.js';
 import { KeepAlive } from './run/keep-alive.js';
 import type { RunningItem } from './run/running-item.js';
@@ -60,11 +59,16 @@ async function stand(setup: OwningSetup): Promise<Standing> {
   const { location, options, threads } = setup;
   const { ifLocked, waitForTasks, signal } = options;
   if (ifLocked === 'fail' || location.scheme === 'memory') return own(setup, { signal });
-  if (ifLocked === 'join') return join(setup);
+  if (ifLocked === 'join') {
+    // Loaded when it is needed, so that importing the package is quick.
+    const { join } = await import('./joining.js');
+    return join(setup);
+  }
   // The next owner works at once when the threads have booted before its turn comes.
   const failure = new AbortController();
   const booted = threads.boot();
   if (waitForTasks) booted.catch((error) => failure.abort(error));
+  await loadServer();
   const ends = signal === undefined ? failure.signal : AbortSignal.any([signal, failure.signal]);
   return own(setup, { signal: ends });
 }
