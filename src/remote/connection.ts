@@ -15,8 +15,10 @@ export interface ConnectionListener {
 export interface ConnectionBounds {
   /** Content of the largest frame that is taken. */
   readonly maxFrameBytes: number;
-  /** Nothing is read while more than this waits to be written; Infinity is never. */
+  /** Who has more to say waits while more than this has not gone out: see `drained`. */
   readonly maxUnsentBytes: number;
+  /** Nothing is read meanwhile, either. Of one end only, or both might wait for each other. */
+  readonly stopsReading: boolean;
 }
 
 export class Connection {
@@ -65,7 +67,7 @@ export class Connection {
       });
     }
     this.#socket.write(frame);
-    if (this.isFull) this.#socket.pause();
+    if (this.#bounds.stopsReading && this.isFull) this.#socket.pause();
   }
 
   /** Resolves when what was written has gone out, or nothing goes out any more. */
@@ -79,7 +81,7 @@ export class Connection {
     this.#pauses++;
     this.#socket.pause();
     return () => {
-      if (--this.#pauses === 0 && !this.isFull) this.#socket.resume();
+      if (--this.#pauses === 0 && !(this.#bounds.stopsReading && this.isFull)) this.#socket.resume();
     };
   }
 

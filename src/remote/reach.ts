@@ -6,7 +6,7 @@ import type { StoredError } from '../task/stored-error.js';
 import { Connection } from './connection.js';
 import { receivedError } from './forms.js';
 import type { OwnersDesk } from './moving-desk.js';
-import { PROTOCOL, type Reply, type Welcome } from './protocol.js';
+import { MAX_UNSENT_BYTES, PROTOCOL, type Reply, type Welcome } from './protocol.js';
 import { RemoteDesk } from './remote-desk.js';
 
 export interface ReachParts {
@@ -17,7 +17,7 @@ export interface ReachParts {
 }
 
 /** The owner is one of us, and answers with what it has stored. */
-const BOUNDS = { maxFrameBytes: 2 ** 32, maxUnsentBytes: Number.POSITIVE_INFINITY };
+const BOUNDS = { maxFrameBytes: 2 ** 32, maxUnsentBytes: MAX_UNSENT_BYTES, stopsReading: false };
 
 export interface Reached {
   /** Resolves when the owner has gone, with whether it had greeted; rejects when it does not take us. */

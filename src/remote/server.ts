@@ -60,6 +60,7 @@ class Visit implements ConnectionListener {
     this.#connection = new Connection(socket, this, {
       maxFrameBytes: maxPayloadBytes + maxBufferBytes + FRAME_ROOM_BYTES,
       maxUnsentBytes: MAX_UNSENT_BYTES,
+      stopsReading: true,
     });
     this.#answering = new Answering(parts.desk, this.#connection);
   }
@@ -67,7 +68,8 @@ class Visit implements ConnectionListener {
   message(message: unknown): void {
     const request = requestOf(message);
     if (request.kind === 'yield') this.#parts.yieldAsked?.();
-    else if (request.kind === 'hello') this.#greet(request.protocol);
+    else if (request.kind === 'hello' && !this.#isGreeted) this.#greet(request.protocol);
+    else if (request.kind === 'hello') throw new ProtocolError('a second hello');
     else if (!this.#isGreeted) throw new ProtocolError('a call before its hello');
     else if (request.kind === 'call') this.#take(request);
     else if (this.#answering.end(request.call)) this.#calls.delete(request.call);

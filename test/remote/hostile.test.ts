@@ -108,6 +108,12 @@ describe('a connection is ended by', () => {
     expect(await runtime.run('sum', [1, 2])).toBe(3);
   });
 
+  it('a second hello', async () => {
+    const stranger = (await guest()).say(HELLO);
+    await stranger.ended();
+    expect(await runtime.run('sum', [1, 2])).toBe(3);
+  });
+
   it('hello in another protocol, which is told', async () => {
     const stranger = new Stranger().say({ ...HELLO, protocol: 99 });
     expect(await stranger.hear()).toMatchObject({

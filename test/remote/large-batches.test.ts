@@ -82,7 +82,7 @@ async function greet(socket: net.Socket): Promise<RemoteDesk> {
     message: (message) => (heard[0] === undefined ? welcomed(message as Welcome) : heard[0].message(message)),
     closed: (error) => heard[0]?.closed(error),
   };
-  const bounds = { maxFrameBytes: LIMIT_BYTES, maxUnsentBytes: MAX_UNSENT_BYTES };
+  const bounds = { maxFrameBytes: LIMIT_BYTES, maxUnsentBytes: MAX_UNSENT_BYTES, stopsReading: false };
   const connection = new Connection(socket, listener, bounds);
   connection.send({ kind: 'hello', protocol: PROTOCOL });
   const desk = new RemoteDesk({
