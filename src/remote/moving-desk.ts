@@ -97,7 +97,7 @@ export class MovingDesk implements Desk {
       task ??= desk.encode(name, own?.payload, own?.options);
       return desk.accept(task);
     };
-    return this.#follow(await this.#ask(accept, 'once'));
+    return new Followed(await this.#ask(accept, 'once'), this);
   }
 
   async enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Receipt[]> {
@@ -108,7 +108,8 @@ export class MovingDesk implements Desk {
     const followed: Receipt[] = [];
     for (const receipt of receipts) {
       // This process goes on while there are a million.
-      if (followed.push(this.#follow(receipt)) % RECEIPTS_PER_TURN === 0) await new Promise(setImmediate);
+      if (followed.push(new Followed(receipt, this)) % RECEIPTS_PER_TURN === 0)
+        await new Promise(setImmediate);
     }
     return followed;
   }
@@ -221,18 +222,6 @@ export class MovingDesk implements Desk {
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
-  /** A receipt that outlives the owner that gave it. */
-  #follow(receipt: Receipt): Receipt {
-    return {
-      // The text of an id is made when somebody asks.
-      get id() {
-        return receipt.id;
-      },
-      isNew: receipt.isNew,
-      settled: () => this.settled(receipt.id),
-    };
-  }
-
   #takeWaiting(): { resolve(stay: Stay): void; reject(error: Error): void }[] {
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -246,6 +235,29 @@ function withoutTransfers(batch: readonly DeskItem[]): readonly DeskItem[] {
   return batch.map((item) =>
     item?.options?.transfer === undefined ? item : { ...item, ...ownCopy(item.payload, item.options) },
   );
+}
+
+/** A receipt that outlives the owner that gave it. The text of its id is made when somebody asks. */
+class Followed implements Receipt {
+  readonly #receipt: Receipt;
+  readonly #desk: MovingDesk;
+
+  constructor(receipt: Receipt, desk: MovingDesk) {
+    this.#receipt = receipt;
+    this.#desk = desk;
+  }
+
+  get id(): TaskId {
+    return this.#receipt.id;
+  }
+
+  get isNew(): boolean {
+    return this.#receipt.isNew;
+  }
+
+  settled(): Promise<Settled> {
+    return this.#desk.settled(this.id);
+  }
 }
 
 /** An owner that is stopping has done nothing of what it refused. */
