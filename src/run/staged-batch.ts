@@ -79,8 +79,15 @@ export class StagedBatch {
     const part = this.#part;
     this.#part = [];
     this.#bytes = 0;
-    this.#coordinator.checkOpen();
-    await this.#stage.add(part);
+    const { gather } = this.#coordinator;
+    try {
+      for (const [at, task] of part.entries()) if (gather.isLarge(task)) part[at] = await gather.apart(task);
+      this.#coordinator.checkOpen();
+      await this.#stage.add(part);
+    } catch (error) {
+      gather.drop(part);
+      throw error;
+    }
     await new Promise(setImmediate);
   }
 

@@ -106,6 +106,58 @@ function thread(): { readonly results: ThreadBlobs; readonly end: () => void } {
   return { results, end: () => blobs().closeWriter(writer) };
 }
 
+/** Stages 600 tasks with payloads in files: two full segments, one that is open, and 60 delayed ones. */
+async function stage() {
+  const staged = backend.broker.stage();
+  const tasks = [];
+  for (let at = 0; at < 600; at++) {
+    const reference = await blobs().write(body(20_000, at % 256));
+    const runAt = at % 10 === 9 ? { runAt: now + 1_000 } : {};
+    tasks.push({ name: 'task', queue: 'default', level: 5, body: reference, ...runAt });
+  }
+  await staged.add(tasks);
+  await backend.broker.settle([]);
+  expect(files().length).toBeGreaterThan(8);
+  return staged;
+}
+
+describe('the files of a staged batch', () => {
+  it('stay with its tasks when it is accepted', async () => {
+    const tickets = await (await stage()).accept();
+    await backend.close();
+    await open();
+    const { id } = tickets.ticket(303);
+    assert.ok(body(20_000, 303 % 256).equals((await backend.inspect!.get(id))!.body!));
+    const claims = await backend.broker.claim(() => 'take', 1_000);
+    expect(claims).toHaveLength(540);
+    await backend.broker.settle(claims.map((claim) => ended(claim, 'completed')));
+    now += 2_000;
+    await backend.broker.promote(now, 1_000);
+    await backend.broker.settle((await take()).map((claim) => ended(claim, 'completed')));
+    // What had a record keeps its payload until it is pruned.
+    await prune();
+    await untilFiles(0);
+  });
+
+  it('go when it is abandoned, stored or not', async () => {
+    const staged = await stage();
+    await staged.abandon();
+    // But the one that the next payload goes into.
+    await untilFiles(1);
+    await backend.close();
+    await untilFiles(0);
+    await open();
+  });
+
+  it('go when the store is opened again in the middle of it', async () => {
+    await stage();
+    await backend.close();
+    await open();
+    await untilFiles(0);
+    expect(damages).toEqual([]);
+  });
+});
+
 describe('the file of a payload', () => {
   it('goes when its task has completed', async () => {
     await enqueue(2 * MIB);

@@ -8,7 +8,7 @@ import type { Backend, Broker, Claim, Head, Settlement, Ticket, Verdict } from '
 import { openEmbedded } from '#src/broker/embedded/broker.js';
 import type { Tables } from '#src/broker/embedded/tables.js';
 import { isBlobRef } from '#src/task/blob-ref.js';
-import type { NewTask, TaskView } from '#src/task/task.js';
+import type { TaskView } from '#src/task/task.js';
 import { checkStore } from '../broker/store-check.js';
 import { payloadFor } from '../fixtures/kill-oracle.js';
 import type { Disk } from './disks.js';
@@ -17,6 +17,7 @@ import { endOf, isHeadOf, isKept, Model, type ModelDraft, type ModelTask } from 
 import { told, type Waiting } from './waiting.js';
 
 export type Ending = 'complete' | 'complete with a note' | 'bury' | 'cancel' | 'release' | 'retry';
+type Shape = Omit<ModelDraft, 'text'> & { readonly size?: number };
 export type Staged = 'accept' | 'abandon' | 'crash' | 'reopen';
 export type ClaimMode = 'take' | 'skip queue a' | 'park name x';
 
@@ -84,11 +85,13 @@ export class Rig {
     this.#lost = 0;
   }
 
-  async enqueue(shapes: readonly (Omit<ModelDraft, 'text'> & { readonly size?: number })[]): Promise<void> {
-    const drafts: ModelDraft[] = shapes.map(({ size, ...shape }) => {
-      const text = `task ${this.#serial++}`;
-      return { ...shape, text: size === undefined ? text : `${text} ${size}` };
-    });
+  #draftOf({ size, ...shape }: Shape): ModelDraft {
+    const text = `task ${this.#serial++}`;
+    return { ...shape, text: size === undefined ? text : `${text} ${size}` };
+  }
+
+  async enqueue(shapes: readonly Shape[]): Promise<void> {
+    const drafts = shapes.map((shape) => this.#draftOf(shape));
     const tasks = await Promise.all(drafts.map((draft) => this.#large.taskOf(draft)));
     const isHeld = (at: number): object => (isBlobRef(tasks[at]!.body) ? { startAfterCommit: true } : {});
     const expected = this.model.enqueue(drafts.map((draft, at) => ({ ...draft, ...isHeld(at) })));
@@ -115,10 +118,10 @@ export class Rig {
   }
 
   /** A batch that is staged, and how that ends; other commands come before it or after it. */
-  async stage(shapes: readonly Omit<ModelDraft, 'text'>[], ending: Staged): Promise<void> {
-    const drafts: ModelDraft[] = shapes.map((shape) => ({ ...shape, text: `task ${this.#serial++}` }));
-    const tasks = drafts.map(({ text, ...fields }): NewTask => ({ ...fields, body: payloadFor(text) }));
+  async stage(shapes: readonly Shape[], ending: Staged): Promise<void> {
+    const drafts = shapes.map((shape) => this.#draftOf(shape));
     await this.flush();
+    const tasks = await Promise.all(drafts.map((draft) => this.#large.taskOf(draft)));
     const stage = this.#broker.stage();
     const half = tasks.length >> 1;
     await this.#driven(stage.add(tasks.slice(0, half)));

@@ -253,3 +253,10 @@ export class Segment {
     return at;
   }
 }
+
+/** References to payloads in files. */
+export function* blobsOf(segment: Segment): Iterable<Uint8Array> {
+  for (let index = 0; index < segment.count; index++) {
+    if (segment.isBlobAt(index)) yield segment.bodyAt(index);
+  }
+}

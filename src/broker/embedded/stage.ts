@@ -20,7 +20,7 @@ import { PLAIN_LANE, taskKey, u48 } from './keys.js';
 import type { LevelQueue } from './lines.js';
 import { blankRecord, sealRecord } from './record.js';
 import { TASK_HEADER_BYTES } from './rows.js';
-import { Segment } from './segment.js';
+import { blobsOf, Segment } from './segment.js';
 import { parkedKey, type StageRange } from './stage-ranges.js';
 import type { QueueShare, Stages } from './stages.js';
 import { StagedTicket } from './tickets.js';
@@ -109,6 +109,9 @@ export class EmbeddedStage implements Stage {
   }
 
   async #abandon(): Promise<void> {
+    for (const segment of this.#open.values()) {
+      for (const body of blobsOf(segment)) this.#core.blobs?.drop(body);
+    }
     this.#open.clear();
     for (const key of this.#transfers) this.#core.transfers.delete(key);
     if (this.#range !== undefined) await this.#stages.abandon(this.#range);
@@ -194,6 +197,7 @@ export class EmbeddedStage implements Stage {
     const record = { ...blankRecord(segment, index, idBytes, task, now), meta: metaOf(task) ?? {}, runAt };
     const row = sealRecord(record);
     const key = taskKey(segment, index);
+    core.blobs?.gain(task.body);
     core.tables.put('task', key, row);
     core.tables.put('later', parkedKey(key), Buffer.from(u48(runAt), 'latin1'));
     this.#slice.bytes += row.length;
@@ -225,8 +229,10 @@ export class EmbeddedStage implements Stage {
   }
 
   #seal(segment: Segment): void {
-    const { tables } = this.#core;
+    const { tables, blobs } = this.#core;
     const { lane } = segment.line.line;
+    // In the commit that has the references.
+    for (const body of blobsOf(segment)) blobs?.gain(body);
     tables.put('ready', readyKey(segment), segment.seal());
     if (lane !== PLAIN_LANE) tables.put('place', u48(segment.number), Buffer.from(lane, 'latin1'));
     this.#slice.bytes += segment.rowBytes;

@@ -8,8 +8,10 @@ import { QueueFullError } from '../../errors.js';
 import type { Core } from './core.js';
 import { readU48, taskKey, u48 } from './keys.js';
 import type { LevelQueue } from './lines.js';
+import { readSegment } from './loading.js';
 import { putGap } from './numbering.js';
-import { EMPTY } from './record.js';
+import { EMPTY, openRecord } from './record.js';
+import { blobsOf } from './segment.js';
 import { PARKED, StageRange } from './stage-ranges.js';
 import type { TableName } from './tables.js';
 
@@ -26,6 +28,8 @@ const ROWS_PER_SLICE = 1_000;
 
 interface Span {
   readonly table: TableName;
+  /** Of segments. */
+  readonly queue?: LevelQueue;
   readonly start: string;
   readonly end: string;
   readonly limit: number;
@@ -154,9 +158,9 @@ export class Stages {
 
   /** Where rows of a batch can be. */
   *#spans({ first, end }: StageRange): Iterable<Span> {
-    for (const { prefix } of [...this.#core.lines.queues()]) {
-      const [start, stop] = [prefix + u48(first), prefix + u48(end)];
-      yield { table: 'ready', start, end: stop, limit: SEGMENT_ROWS_PER_SLICE };
+    for (const queue of [...this.#core.lines.queues()]) {
+      const [start, stop] = [queue.prefix + u48(first), queue.prefix + u48(end)];
+      yield { table: 'ready', queue, start, end: stop, limit: SEGMENT_ROWS_PER_SLICE };
     }
     const [start, stop] = [taskKey(first, 0), taskKey(end, 0)];
     yield { table: 'later', start: PARKED + start, end: PARKED + stop, limit: ROWS_PER_SLICE };
@@ -164,15 +168,32 @@ export class Stages {
     yield { table: 'place', start: u48(first), end: u48(end), limit: ROWS_PER_SLICE };
   }
 
-  async #delete({ table, ...range }: Span): Promise<void> {
+  async #delete({ table, queue, ...range }: Span): Promise<void> {
     const { tables, commits } = this.#core;
     for (;;) {
       commits.check();
       const rows = tables.range(table, range);
       if (rows.length === 0) return;
-      for (const [key] of rows) tables.delete(table, key);
+      for (const [key, row] of rows) {
+        if (queue !== undefined) this.#loseSegment(queue, key, row);
+        else if (table === 'task') this.#loseRecord(row);
+        tables.delete(table, key);
+      }
       await commits.changed();
     }
+  }
+
+  #loseSegment(queue: LevelQueue, key: string, row: Uint8Array): void {
+    const { blobs } = this.#core;
+    if (blobs === undefined) return;
+    const segment = readSegment(this.#core, queue, readU48(key, queue.prefix.length), row, 'look');
+    if (segment !== undefined) for (const body of blobsOf(segment)) blobs.lose(body);
+  }
+
+  #loseRecord(row: Uint8Array): void {
+    const { blobs, where } = this.#core;
+    if (blobs === undefined) return;
+    blobs.lose(this.#core.tryRead(() => openRecord(row, where))?.body);
   }
 
   #linkBehind(range: StageRange): void {
