@@ -62,7 +62,8 @@ describe.each(BACKENDS)('a batch larger than one commit (%s)', (kind) => {
       const { blocked = 0, ready = 0 } = await countsOf(runtime);
       seen.add(blocked > 0 && ready > 0 ? 'a part is ready' : blocked > 0 ? 'blocked' : '');
     });
-    expect(turns).toBeGreaterThanOrEqual(20);
+    // A client's turns are answers of the owner.
+    expect(turns).toBeGreaterThanOrEqual(kind === 'client' ? 2 : 20);
     expect([...seen]).toContain('blocked');
     expect([...seen]).not.toContain('a part is ready');
     expect(await countsOf(runtime)).toEqual({ ready: TASKS });
