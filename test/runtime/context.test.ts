@@ -1,8 +1,8 @@
 /** What a handler gets beside its payload. */
 import { describe, expect, it } from 'vitest';
-import { BACKENDS, freshBackend, Gate, open, rejection } from './harness.js';
+import { freshBackend, Gate, open, RUNTIMES, rejection } from './harness.js';
 
-describe.each(BACKENDS)('the context of a handler (%s)', (kind) => {
+describe.each(RUNTIMES)('the context of a handler (%s)', (kind) => {
   it('tells it who it is', async () => {
     const runtime = await open(kind, { threads: 1 });
     const handle = await runtime.enqueue('looks', undefined);

@@ -1,10 +1,10 @@
 /** Tasks that do not end: deadlines, cancelling, and threads that die; the neighbours are not charged. */
 import { describe, expect, it } from 'vitest';
-import { BACKENDS, Gate, nextEvent, open, rejection } from './harness.js';
+import { Gate, nextEvent, open, RUNTIMES, rejection } from './harness.js';
 
 const SOON = { timeoutMs: 60, killGraceMs: 20, maxAttempts: 1 } as const;
 
-describe.each(BACKENDS)('a deadline (%s)', (kind) => {
+describe.each(RUNTIMES)('a deadline (%s)', (kind) => {
   it('ends a busy loop with its thread, and the slot goes on with the next task', async () => {
     const gate = new Gate();
     const runtime = await open(kind, { threads: 1, services: gate.services });
@@ -82,7 +82,7 @@ describe.each(BACKENDS)('a deadline (%s)', (kind) => {
   });
 });
 
-describe.each(BACKENDS)('a host that is blocked (%s)', (kind) => {
+describe.each(RUNTIMES)('a host that is blocked (%s)', (kind) => {
   it('takes no busy thread for a dead one, and no task in time for a late one', async () => {
     const gate = new Gate();
     const runtime = await open(kind, { threads: 2, services: gate.services });
@@ -111,7 +111,7 @@ describe.each(BACKENDS)('a host that is blocked (%s)', (kind) => {
   });
 });
 
-describe.each(BACKENDS)('cancel (%s)', (kind) => {
+describe.each(RUNTIMES)('cancel (%s)', (kind) => {
   it('ends a waiting, a delayed and a retrying task at once', async () => {
     const gate = new Gate();
     const runtime = await open(kind, { threads: 1, services: gate.services });
@@ -200,7 +200,7 @@ describe.each(BACKENDS)('cancel (%s)', (kind) => {
   });
 });
 
-describe.each(BACKENDS)('a thread that dies (%s)', (kind) => {
+describe.each(RUNTIMES)('a thread that dies (%s)', (kind) => {
   it('is charged to the task that ran on it, which is dead after `maxCrashes`', async () => {
     const runtime = await open(kind, { threads: 1 });
     const options = { maxCrashes: 2, maxAttempts: 1, backoff: { kind: 'fixed', baseMs: 1 } } as const;

@@ -27,7 +27,7 @@ import type * as tasks from '../fixtures/runtime-tasks.js';
  * a runtime is asked by a client over its socket.
  */
 export const BACKENDS = ['memory', 'lmdb', 'client'] as const;
-/** What ends with the runtime itself: a client outlives it. */
+/** For what a client has no part in: threads, deadlines, order, and the end of the runtime. */
 export const RUNTIMES = ['memory', 'lmdb'] as const;
 export type BackendKind = (typeof BACKENDS)[number];
 export type TestRuntime = Runtime<typeof tasks>;

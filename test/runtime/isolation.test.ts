@@ -1,11 +1,11 @@
 /** `isolation: 'process'`: the same contract in child processes, beside the threads and instead of them. */
 import { describe, expect, it } from 'vitest';
-import { BACKENDS, Gate, nextEvent, open, RUNTIMES, rejection } from './harness.js';
+import { Gate, nextEvent, open, RUNTIMES, rejection } from './harness.js';
 
 const isolation = 'process';
 const BACKOFF = { kind: 'fixed', baseMs: 1, jitter: 'none' } as const;
 
-describe.each(BACKENDS)('isolation (%s)', (kind) => {
+describe.each(RUNTIMES)('isolation (%s)', (kind) => {
   it("'process' is a process of its own, said by the task, its queue or its enqueue", async () => {
     const runtime = await open(kind, { threads: 1, queues: { apart: { isolation } } });
     const pids = [

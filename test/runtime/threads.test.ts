@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import type { Runtime } from '#src/index.js';
-import { BACKENDS, fixture, freshBackend, freshFolder, Gate, nextEvent, open, rejection } from './harness.js';
+import { fixture, freshBackend, freshFolder, Gate, nextEvent, open, RUNTIMES, rejection } from './harness.js';
 
-describe.each(BACKENDS)('resize (%s)', (kind) => {
+describe.each(RUNTIMES)('resize (%s)', (kind) => {
   it('gives more threads, which take over what waits', async () => {
     const gate = new Gate();
     const runtime = await open(kind, { threads: 1, services: gate.services });
@@ -45,7 +45,7 @@ describe.each(BACKENDS)('resize (%s)', (kind) => {
   });
 });
 
-describe.each(BACKENDS)('a name that nobody handles (%s)', (kind) => {
+describe.each(RUNTIMES)('a name that nobody handles (%s)', (kind) => {
   it('waits, visible as unhandled, before no other, until a module with it is registered', async () => {
     const runtime = await open(kind, { threads: 1 });
     const loose = runtime as Runtime;
