@@ -75,8 +75,8 @@ type Purpose = 'take' | 'meet' | 'look';
 
 /** Races lost in a row before it is a fault of the file system: each needs an owner that came and went. */
 const MAX_LOST_RACES = 1_000;
-/** Connections at a time; further ones are closed. */
-const MAX_CONNECTIONS = 1_024;
+/** Connections at a time, of clients and of starters that wait; further ones are closed. */
+const MAX_CONNECTIONS = 2_048;
 /** How long a caretaker has to yield to who does not want to wait: it flushes and closes its store. */
 const YIELD_MS = 10_000;
 /** How long the other ends have to take what was written to them before a release. */

@@ -15,6 +15,8 @@ import type { TaskOptions } from '../task/task-options.js';
 
 export const PROTOCOL = 1;
 
+/** Clients of one owner. A connection beyond may still ask it to yield. */
+export const MAX_CLIENTS = 1_000;
 /** Calls of one client under way at the owner, those that wait for a result included. */
 export const MAX_CALLS = 200_000;
 /** Tasks of one `enqueue`; a client gathers more than that into several. */

@@ -16,6 +16,7 @@ import {
   type Call,
   FRAME_ROOM_BYTES,
   MAX_CALLS,
+  MAX_CLIENTS,
   MAX_UNSENT_BYTES,
   PROTOCOL,
   type Reply,
@@ -34,6 +35,7 @@ export interface ServerParts {
 
 export class Server {
   readonly #parts: ServerParts;
+  readonly #guests = new Set<Visit>();
 
   constructor(parts: ServerParts) {
     this.#parts = parts;
@@ -41,7 +43,7 @@ export class Server {
 
   /** For `Ownership.onConnection`. */
   accept(socket: net.Socket): void {
-    new Visit(socket, this.#parts);
+    new Visit(socket, this.#parts, this.#guests);
   }
 }
 
@@ -52,9 +54,12 @@ class Visit implements ConnectionListener {
   readonly #answering: Answering;
   /** Calls under way; of a batch in parts, from its first part on. */
   readonly #calls = new Set<number>();
+  /** Of this owner, with this one once it is greeted. */
+  readonly #guests: Set<Visit>;
   #isGreeted = false;
 
-  constructor(socket: net.Socket, parts: ServerParts) {
+  constructor(socket: net.Socket, parts: ServerParts, guests: Set<Visit>) {
+    this.#guests = guests;
     const { maxPayloadBytes, maxBufferBytes } = parts.options;
     this.#parts = parts;
     this.#connection = new Connection(socket, this, {
@@ -76,16 +81,20 @@ class Visit implements ConnectionListener {
   }
 
   closed(): void {
+    this.#guests.delete(this);
     this.#answering.close();
   }
 
   #greet(protocol: unknown): void {
     if (protocol !== PROTOCOL) {
-      const error = new ProtocolError(`protocol ${protocol}; this owner speaks ${PROTOCOL}`);
-      this.#send({ kind: 'failed', call: 0, error: storeError(error) });
-      this.#connection.end();
+      this.#refuse(new ProtocolError(`protocol ${protocol}; this owner speaks ${PROTOCOL}`));
       return;
     }
+    if (this.#guests.size >= MAX_CLIENTS) {
+      this.#refuse(new QueueFullError('Clients of this owner', this.#guests.size + 1, MAX_CLIENTS));
+      return;
+    }
+    this.#guests.add(this);
     const { coordinator, role, options } = this.#parts;
     const { queues, maxPayloadBytes, maxBufferBytes } = options;
     this.#isGreeted = true;
@@ -98,6 +107,11 @@ class Visit implements ConnectionListener {
       ...{ kind: 'welcome', protocol: PROTOCOL, role, handlers, codecs, maxPayloadBytes, maxBufferBytes },
     };
     this.#send(welcome);
+  }
+
+  #refuse(error: Error): void {
+    this.#send({ kind: 'failed', call: 0, error: storeError(error) });
+    this.#connection.end();
   }
 
   #take(call: Call): void {

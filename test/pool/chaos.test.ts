@@ -33,36 +33,41 @@ const step = fc.record({
 });
 
 describe.each(ISOLATIONS)('the pool (%s)', (isolation) => {
-  it('law: every item handed over is reported once, or recalled once', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 25 }), async (steps) => {
-        const pool = await openPool({ isolation, threads: 2, recycle: { tasks: 150 } });
-        const recalled: string[] = [];
-        const batches: Batch<string>[] = [];
-        let handed = 0;
-        for (const { items, slot, parallel, recalls, cancel, resize } of steps) {
-          const target = pool.slots[slot % pool.slots.length]!;
-          const first = handed;
-          const batch = pool.hand(
-            items.map((each) => ({ ...each, token: `${handed++}` })),
-            target,
-            parallel,
-          );
-          batches.push(batch);
-          for (const index of recalls) if (batch.recall(index)) recalled.push(`${first + index}`);
-          await pool.until(() => target.batches.length < 3 || undefined);
-          if (cancel !== undefined) batch.abort(cancel, 'cancelled');
-          if (resize !== undefined) await pool.resize(resize);
-        }
-        await pool.until(() => pool.items.length + recalled.length >= handed);
-        await pool.pool.stop(0);
-        const tokens = [...pool.items.map((each) => each.token), ...recalled]
-          .map(Number)
-          .sort((a, b) => a - b);
-        expect(tokens).toEqual(Array.from({ length: handed }, (_, index) => index));
-        for (const batch of batches) expect(batch.unstarted()).toBe(0);
-      }),
-      { numRuns: Number(process.env.CHAOS_RUNS ?? (isolation === 'thread' ? 8 : 2)) },
-    );
-  }, 60_000);
+  const numRuns = Number(process.env.CHAOS_RUNS ?? (isolation === 'thread' ? 8 : 2));
+  it(
+    'law: every item handed over is reported once, or recalled once',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 25 }), async (steps) => {
+          const pool = await openPool({ isolation, threads: 2, recycle: { tasks: 150 } });
+          const recalled: string[] = [];
+          const batches: Batch<string>[] = [];
+          let handed = 0;
+          for (const { items, slot, parallel, recalls, cancel, resize } of steps) {
+            const target = pool.slots[slot % pool.slots.length]!;
+            const first = handed;
+            const batch = pool.hand(
+              items.map((each) => ({ ...each, token: `${handed++}` })),
+              target,
+              parallel,
+            );
+            batches.push(batch);
+            for (const index of recalls) if (batch.recall(index)) recalled.push(`${first + index}`);
+            await pool.until(() => target.batches.length < 3 || undefined);
+            if (cancel !== undefined) batch.abort(cancel, 'cancelled');
+            if (resize !== undefined) await pool.resize(resize);
+          }
+          await pool.until(() => pool.items.length + recalled.length >= handed);
+          await pool.pool.stop(0);
+          const tokens = [...pool.items.map((each) => each.token), ...recalled]
+            .map(Number)
+            .sort((a, b) => a - b);
+          expect(tokens).toEqual(Array.from({ length: handed }, (_, index) => index));
+          for (const batch of batches) expect(batch.unstarted()).toBe(0);
+        }),
+        { numRuns },
+      );
+    },
+    60_000 + numRuns * 10_000,
+  );
 });

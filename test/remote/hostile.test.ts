@@ -5,10 +5,10 @@ import net from 'node:net';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { MAX_CALLS, PROTOCOL } from '#src/remote/protocol.js';
+import { MAX_CALLS, MAX_CLIENTS, PROTOCOL } from '#src/remote/protocol.js';
 import { encodeValue } from '#src/task/codec.js';
 import { FrameReader, frameOf } from '#src/wire/frames.js';
-import { freshBackend, open, openTestClient, type TestRuntime } from '../runtime/harness.js';
+import { freshBackend, open, openTestClient, rejection, type TestRuntime } from '../runtime/harness.js';
 
 const HELLO = { kind: 'hello', protocol: PROTOCOL };
 const MAX_PAYLOAD = 10_000;
@@ -248,6 +248,19 @@ describe('one client does not hurt another', () => {
     expect(most).toBeLessThan(100_000_000);
     stranger.socket.resume();
     for (let at = 0; at < 400; at++) expect(await stranger.hear()).toMatchObject({ kind: 'done' });
+  });
+
+  it('by coming a thousand times: who comes then is told, and there is room again later', async () => {
+    const guests: Stranger[] = [];
+    // No more at once than wait in the socket's queue.
+    while (guests.length < MAX_CLIENTS) {
+      guests.push(...(await Promise.all(Array.from({ length: 100 }, () => guest()))));
+    }
+    const refused = await rejection(openTestClient(backend));
+    expect(refused).toMatchObject({ code: 'ERR_MILLRACE_QUEUE_FULL' });
+    guests[0]!.socket.destroy();
+    const client = await openTestClient(backend).catch(() => openTestClient(backend));
+    expect(await client.run('sum', [1, 2])).toBe(3);
   });
 
   it('by calls that never end: there is a bound', async () => {
