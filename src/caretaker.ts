@@ -72,7 +72,7 @@ function openPost(
   backend.door?.onConnection((socket) => server.accept(socket));
   const stopping = new Stopping({ backend, pool, coordinator });
   return {
-    ...{ desk, isLast: false, over },
+    ...{ desk, over },
     close: async () => void (await stopping.stop({ graceMs: 0, killMs: 0 })),
   };
 }

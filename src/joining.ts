@@ -87,7 +87,7 @@ export class Joining implements Standing {
     const owning = await own(this.#setup, { ownership });
     this.#owning = owning;
     if (this.#isStarted) owning.start();
-    return { desk: owning.desk, isLast: true, over: NEVER, close: async () => {} };
+    return { desk: owning.desk, own: owning.desk, over: NEVER, close: async () => {} };
   }
 
   async #stop(options: Required<StopOptions>): Promise<StopReport> {

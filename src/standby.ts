@@ -14,13 +14,14 @@ import type { OwnerRole } from './owner/epoch-files.js';
 import { type Meeting, meetOwner, type Ownership } from './owner/ownership.js';
 import { MovingDesk, type OwnersDesk } from './remote/moving-desk.js';
 import { reachOwner } from './remote/reach.js';
+import type { Desk } from './run/desk.js';
 import type { Codec } from './task/codec.js';
 
 /** An ownership in use. */
 export interface Post {
   readonly desk: OwnersDesk;
-  /** Until the end of this process: whoever holds it also closes it. */
-  readonly isLast: boolean;
+  /** The same desk, when it is held until the end of this process, by whom it is closed as well. */
+  readonly own?: Desk;
   /** Resolves when it is to be given up. */
   readonly over: Promise<void>;
   /** Resolves when everything accepted is flushed and the folder is free. */
@@ -124,7 +125,7 @@ export class Standby {
 
   async #visit(connection: Extract<Meeting, { kind: 'owner' }>['connection']): Promise<void> {
     const { codecs, clock } = this.#parts;
-    const arrived = (desk: OwnersDesk): void => this.#arrived(desk, false);
+    const arrived = (desk: OwnersDesk): void => this.#arrived(desk);
     const reached = reachOwner(connection, { codecs, now: () => clock.now(), arrived });
     let disarm = (): void => {};
     this.#interruptedBy(() => {
@@ -143,8 +144,8 @@ export class Standby {
 
   async #hold(ownership: Ownership): Promise<boolean> {
     const post = await this.#parts.hold(ownership);
-    this.#arrived(post.desk, post.isLast);
-    if (post.isLast) return true;
+    this.#arrived(post.desk, post.own);
+    if (post.own !== undefined) return true;
     await new Promise<void>((resolve) => {
       void post.over.then(resolve);
       this.#interruptedBy(resolve);
@@ -154,10 +155,10 @@ export class Standby {
     return false;
   }
 
-  #arrived(desk: OwnersDesk, isLast: boolean): void {
+  #arrived(desk: OwnersDesk, own?: Desk): void {
     this.#hasMet = true;
     this.#pauseMs = FIRST_PAUSE_MS;
-    this.desk.arrive(desk, isLast);
+    this.desk.arrive(desk, own);
     this.#first?.resolve();
     this.#first = undefined;
   }

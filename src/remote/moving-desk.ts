@@ -17,8 +17,8 @@ import type { TaskId, TaskState, TaskView } from '../task/task.js';
 import { runThrough } from './run-through.js';
 import { ownCopy } from './snapshot.js';
 
-/** A desk to which a task may come after it was encoded, from another owner's desk even. */
-export interface OwnersDesk extends Desk {
+/** An owner's desk as a process needs it that may see several: a task is encoded once, and goes to any. */
+export interface OwnersDesk extends Omit<Desk, 'enqueue' | 'run'> {
   /** Checks and encodes. @throws as `enqueue` */
   encode(name: string, payload: unknown, options: EnqueueOptions | undefined): EncodedTask;
   accept(task: EncodedTask): Promise<Receipt>;
@@ -29,8 +29,8 @@ const RECEIPTS_PER_TURN = 10_000;
 /** Where the owner is reached for a while. */
 interface Stay {
   readonly desk: OwnersDesk;
-  /** It is this process, until its end: nobody follows. */
-  readonly isLast: boolean;
+  /** The same desk, when the owner is this process until its end: nobody follows. */
+  readonly own: Desk | undefined;
   /** Resolves when it has gone. */
   readonly over: Promise<void>;
 }
@@ -54,12 +54,12 @@ export class MovingDesk implements Desk {
     this.#now = now;
   }
 
-  /** The owner is reached at `desk` now. */
-  arrive(desk: OwnersDesk, isLast = false): void {
+  /** The owner is reached at `desk` now. @param own  The same, when it is this process until its end. */
+  arrive(desk: OwnersDesk, own?: Desk): void {
     const over = new Promise<void>((resolve) => {
       this.#leave = resolve;
     });
-    this.#stay = { desk, isLast, over };
+    this.#stay = { desk, own, over };
     for (const listener of this.#listeners) void this.#listen(listener, this.#stay);
     for (const { resolve } of this.#takeWaiting()) resolve(this.#stay);
   }
@@ -79,7 +79,7 @@ export class MovingDesk implements Desk {
   end(error: Error): void {
     this.#ended = error;
     // The last owner still tells what it knows.
-    if (this.#stay?.isLast !== true) {
+    if (this.#stay?.own === undefined) {
       this.depart();
       for (const { events } of this.#listeners) events.close();
     }
@@ -89,7 +89,7 @@ export class MovingDesk implements Desk {
 
   async enqueue(name: string, payload: unknown, options: EnqueueOptions | undefined): Promise<Receipt> {
     const stay = this.#stay;
-    if (stay?.isLast === true) return stay.desk.enqueue(name, payload, options);
+    if (stay?.own !== undefined) return stay.own.enqueue(name, payload, options);
     // What the caller does to the payload later is no matter, and it may be asked for again.
     let task = stay?.desk.encode(name, payload, options);
     const own = task === undefined ? ownCopy(payload, options) : undefined;
@@ -102,7 +102,7 @@ export class MovingDesk implements Desk {
 
   async enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Receipt[]> {
     const stay = this.#stay;
-    if (stay?.isLast === true) return stay.desk.enqueueBatch(batch);
+    if (stay?.own !== undefined) return stay.own.enqueueBatch(batch);
     const items = withoutTransfers(batch);
     const receipts = await this.#ask((desk) => desk.enqueueBatch(items), 'once');
     const followed: Receipt[] = [];
@@ -120,8 +120,8 @@ export class MovingDesk implements Desk {
     options: RunOptions | undefined,
     take: (settled: Settled) => Value,
   ): Promise<Value> {
-    const stay = this.#stay;
-    if (stay?.isLast === true) return stay.desk.run(name, payload, options, take);
+    const own = this.#stay?.own;
+    if (own !== undefined) return own.run(name, payload, options, take);
     return runThrough(this, name, payload, options, take);
   }
 
@@ -189,7 +189,7 @@ export class MovingDesk implements Desk {
     });
   }
 
-  async #listen(listener: Listener, { desk, isLast }: Stay): Promise<void> {
+  async #listen(listener: Listener, { desk, own }: Stay): Promise<void> {
     try {
       const events = desk.events(listener.filter);
       listener.leave = () => void events.return?.();
@@ -197,7 +197,7 @@ export class MovingDesk implements Desk {
     } catch {
       // The owner has gone in this moment; the next one is listened to.
     }
-    if (isLast) listener.events.close();
+    if (own !== undefined) listener.events.close();
   }
 
   /** @param times  `once`: not again after it was sent. */
@@ -210,7 +210,7 @@ export class MovingDesk implements Desk {
       try {
         return await question(stay.desk);
       } catch (error) {
-        if (stay.isLast || !mayAskAgain(error, times)) throw error;
+        if (stay.own !== undefined || !mayAskAgain(error, times)) throw error;
       }
       await stay.over;
     }

@@ -6,7 +6,7 @@
 import { MAX_BATCH_TASKS, type Settled } from '../broker/broker.js';
 import type { Counts, Page, TaskFilter } from '../broker/inspect.js';
 import { DisconnectedError, QueueFullError, StoppedError } from '../errors.js';
-import type { EnqueueOptions, RunOptions } from '../options/types.js';
+import type { EnqueueOptions } from '../options/types.js';
 import type { DeskItem, Receipt } from '../run/desk.js';
 import { EventQueue } from '../run/event-queue.js';
 import type { EventFilter, RuntimeEvent } from '../run/events.js';
@@ -29,7 +29,6 @@ import type { Connection } from './connection.js';
 import { receivedError, receivedEvent, receivedView, type SentView } from './forms.js';
 import type { OwnersDesk } from './moving-desk.js';
 import { MAX_TASKS_PER_CALL, PART_BYTES, type Placed, type Welcome } from './protocol.js';
-import { runThrough } from './run-through.js';
 import { StagedReceipt } from './staged-receipt.js';
 
 /** Tasks that wait for their acceptance, and their bytes; as a runtime's own bounds are by default. */
@@ -80,10 +79,6 @@ export class RemoteDesk implements OwnersDesk {
   /** The connection has ended: whoever waits is told. */
   closed(): void {
     this.#calls.close(new DisconnectedError());
-  }
-
-  async enqueue(name: string, payload: unknown, options: EnqueueOptions | undefined): Promise<Receipt> {
-    return this.accept(this.encode(name, payload, options));
   }
 
   encode(name: string, payload: unknown, options: EnqueueOptions | undefined): EncodedTask {
@@ -145,15 +140,6 @@ export class RemoteDesk implements OwnersDesk {
       await new Promise(setImmediate);
     }
     return receipts;
-  }
-
-  run<Value>(
-    name: string,
-    payload: unknown,
-    options: RunOptions | undefined,
-    take: (settled: Settled) => Value,
-  ): Promise<Value> {
-    return runThrough(this, name, payload, options, take);
   }
 
   settled(id: TaskId): Promise<Settled> {

@@ -122,7 +122,7 @@ describe('a batch of a client', () => {
     await until(() => (countsOf(rig).blocked ?? 0) > 0);
     // It sends no faster than its tasks are stored.
     await until(() => rig.visitor.isPaused());
-    await rig.desk.enqueue('echo', 'here', undefined);
+    await rig.desk.accept(rig.desk.encode('echo', 'here', undefined));
     expect(countsOf(rig)).toMatchObject({ ready: 1 });
     await accepted;
     expect(countsOf(rig)).toEqual({ ready: 60_001 });
@@ -158,7 +158,7 @@ describe('a batch of a client', () => {
     expect(await rejection(rig.desk.enqueueBatch(batch))).toMatchObject({ code: 'ERR_MILLRACE_TOO_LARGE' });
     await until(() => countsOf(rig).blocked === undefined);
     expect(countsOf(rig)).toEqual({});
-    await rig.desk.enqueue('echo', 'here', undefined);
+    await rig.desk.accept(rig.desk.encode('echo', 'here', undefined));
     expect(countsOf(rig)).toEqual({ ready: 1 });
   });
 
