@@ -25,7 +25,7 @@ import {
 import type { BlobFiles } from '../embedded/blobs.js';
 import type { Tables } from '../embedded/tables.js';
 import { recoverBlobs } from './blob-recovery.js';
-import { Turns } from './turns.js';
+import { Semaphore } from './semaphore.js';
 
 export const BLOBS_FOLDER = 'blobs';
 /** Read, written and checked at a time: what takes longer goes on in another turn of the event loop. */
@@ -77,9 +77,9 @@ class LocalBlobFiles implements BlobFiles {
   readonly #open = new Map<string, OpenFile>();
   /** First file of each thread that is not closed. */
   readonly #threads = new Map<number, number>();
-  readonly #reads = new Turns(AT_ONCE);
-  readonly #writes = new Turns(AT_ONCE);
-  readonly #syncs = new Turns(AT_ONCE);
+  readonly #reads = new Semaphore(AT_ONCE);
+  readonly #writes = new Semaphore(AT_ONCE);
+  readonly #syncs = new Semaphore(AT_ONCE);
   readonly #underWay = new Set<Promise<unknown>>();
 
   constructor(folder: string, usedBytes: number, firstWriter: number) {

@@ -1,5 +1,5 @@
 /** Lets a bounded number of callers work at once, in the order in which they came. */
-export class Turns {
+export class Semaphore {
   readonly #most: number;
   #taken = 0;
   readonly #waiting: (() => void)[] = [];
