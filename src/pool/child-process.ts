@@ -18,7 +18,10 @@ export interface ProcessListener {
 }
 
 export interface ProcessEnd {
+  /** With what it wrote last to stderr. */
   readonly detail: string;
+  /** Without that. */
+  readonly cause: string;
   /** Exit code, or the name of the signal. */
   readonly code: number | string;
 }
@@ -130,7 +133,8 @@ export class ChildProcess {
     this.#isGone = true;
     const tail = this.#tail.trim();
     const said = tail === '' ? '' : `; its last words on stderr: ${tail}`;
-    this.#listener.exited({ detail: `child process ${detail}${said}`, code });
+    const cause = `child process ${detail}`;
+    this.#listener.exited({ detail: `${cause}${said}`, cause, code });
   }
 }
 

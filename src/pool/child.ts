@@ -14,7 +14,7 @@ import { ChildItems } from './child-items.js';
 import { ChildProcess, type ProcessEnd } from './child-process.js';
 import type { HandlerInfo, Services } from './pool.js';
 import { callService } from './services.js';
-import type { PoolThread, ThreadListener, ThreadSetup } from './thread.js';
+import { type PoolThread, type ThreadListener, type ThreadSetup, UNCAUGHT } from './thread.js';
 
 /** Of a frame, beside a result or what the default limits let through. */
 const FRAME_BYTES = 1_048_576;
@@ -200,7 +200,7 @@ export class Child implements PoolThread {
     }
   }
 
-  #exited({ detail, code }: ProcessEnd): void {
+  #exited({ detail, cause, code }: ProcessEnd): void {
     this.#isAlive = false;
     const words = code === UNCAUGHT_CODE ? this.#lastWords : undefined;
     this.#detail = words?.detail ?? detail;
@@ -208,6 +208,7 @@ export class Child implements PoolThread {
     this.#listener.exited({
       expected: this.#isEnding,
       detail: this.#detail,
+      cause: words === undefined ? cause : (words.code ?? UNCAUGHT),
       code: words?.code ?? code,
       isStray: words !== undefined,
     });

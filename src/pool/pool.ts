@@ -111,7 +111,13 @@ export type ThreadEvent = {
   readonly isolation: Isolation;
 } & (
   | { readonly kind: 'ready' }
-  | { readonly kind: 'exited'; readonly detail: string; readonly expected: boolean }
+  | {
+      readonly kind: 'exited';
+      readonly detail: string;
+      /** Without what user code said, which is not for logs. */
+      readonly cause: string;
+      readonly expected: boolean;
+    }
   /** Terminated, but stuck in native code: it may go on until that returns. */
   | { readonly kind: 'lost' }
   | { readonly kind: 'recycled'; readonly why: 'tasks' | 'heap' }

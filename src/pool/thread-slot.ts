@@ -157,6 +157,7 @@ export class ThreadSlot<Token> implements Slot<Token>, StationOwner<Token> {
       kind: 'exited',
       ...this.#who(crew),
       detail: crew.failure?.message ?? death.detail,
+      cause: crew.failure?.message ?? death.cause ?? death.detail,
       expected,
     });
     if (!wasCurrent) return;

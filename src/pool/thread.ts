@@ -63,7 +63,10 @@ export interface ThreadListener {
 export interface Death {
   /** By `end`; otherwise by itself. */
   readonly expected: boolean;
+  /** With the message of an error that nobody caught, and what a child wrote last: for the task alone. */
   readonly detail: string;
+  /** Without these, where they are in `detail`. */
+  readonly cause?: string;
   readonly code?: string | number;
   /** By an error that nobody caught: any task that ran on the thread may have left it behind. */
   readonly isStray?: boolean;
@@ -239,6 +242,7 @@ export class Thread implements PoolThread {
     this.#listener.exited({
       expected: this.#isEnding,
       detail: detailOf(this.#error, exitCode),
+      ...(this.#error === undefined ? {} : { cause: codeOf(this.#error) ?? UNCAUGHT }),
       code: codeOf(this.#error) ?? exitCode,
       isStray: this.#error !== undefined && codeOf(this.#error) !== OUT_OF_MEMORY,
     });
@@ -267,6 +271,9 @@ function codeOf(error: unknown): string | undefined {
   const code = (error as { readonly code?: unknown } | null | undefined)?.code;
   return typeof code === 'string' ? code : undefined;
 }
+
+/** How a thread or child died of an error of user code, for those who must not see what that says. */
+export const UNCAUGHT = 'an error that nobody caught';
 
 /** How a thread died, in one line. Anything can be thrown. */
 function detailOf(error: unknown, exitCode: number | undefined): string {

@@ -255,7 +255,7 @@ export class Coordinator implements ExecutorHost {
     const what = isolation === 'thread' ? 'worker thread' : 'child process';
     const detail = 'detail' in event ? event.detail : '';
     if (kind === 'exited' && !event.expected) {
-      this.#logger.warn({ thread, detail }, `a ${what} died and is replaced`);
+      this.#logger.warn({ thread, cause: event.cause }, `a ${what} died and is replaced`);
     }
     if (kind === 'lost') this.#logger.warn({ thread }, `a ${what} is stuck in native code`);
     if (this.events.wants('thread')) {

@@ -78,6 +78,10 @@ describe.each(BACKENDS)('the log (%s)', (kind) => {
     await rejection(runtime.run('strict', { n: canary } as never));
     await rejection(runtime.run('fails', { canary } as never, { maxAttempts: 1 }));
     await rejection(runtime.enqueue('echo', { canary, call: () => 1 }));
+    for (const isolation of ['thread', 'process'] as const) {
+      const dead = await rejection(runtime.run('strays', canary, { isolation, maxCrashes: 1 }));
+      expect((dead.cause as Error).message).toContain(canary);
+    }
     await runtime.stop();
     expect(JSON.stringify(lines)).toContain('worker exited with code 3');
     expect(JSON.stringify(lines)).not.toContain(canary);
