@@ -3,6 +3,7 @@
  * again, and a caretaker accepts tasks by the rules that a runtime would apply.
  */
 import type { KeyValue } from './broker/key-value.js';
+import { TooLargeError } from './errors.js';
 import type { CheckedQueueOptions, RuntimeOptions } from './options/types.js';
 import type { HandlerInfo } from './pool/pool.js';
 import { decodeValue, encodeValue } from './task/codec.js';
@@ -29,16 +30,26 @@ export async function storeManifest(
     queues,
     limits: Object.fromEntries(LIMITS.map((name) => [name, options[name]])),
   };
-  const bytes = encodeValue(manifest).slice();
+  const bytes = bytesOf(manifest);
   const stored = await keyValue.get(KEY);
   if (stored !== undefined && Buffer.compare(stored.value, bytes) === 0) return;
   await keyValue.put(KEY, bytes);
+}
+
+/** A fact has a bound. With so many queues a caretaker does without their defaults. */
+function bytesOf(manifest: Manifest): Uint8Array {
+  try {
+    return encodeValue(manifest).slice();
+  } catch (error) {
+    if (!(error instanceof TooLargeError)) throw error;
+    return encodeValue({ ...manifest, queues: new Map() }).slice();
+  }
 }
 
 export async function loadManifest(keyValue: KeyValue): Promise<Manifest> {
   const stored = await keyValue.get(KEY);
   if (stored === undefined) return NOTHING;
   const manifest = decodeValue(stored.value) as Manifest | readonly HandlerInfo[];
-  // Up to 0.1 it was the handlers alone.
+  // In stores made before 0.1 it is the handlers alone.
   return Array.isArray(manifest) ? { ...NOTHING, handlers: manifest } : (manifest as Manifest);
 }

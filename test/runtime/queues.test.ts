@@ -1,6 +1,6 @@
 /** Queues: their defaults, how many threads they get, pausing and serving them. */
 import { describe, expect, it } from 'vitest';
-import { BACKENDS, freshBackend, Gate, nextEvent, open, rejection } from './harness.js';
+import { BACKENDS, freshBackend, Gate, nextEvent, open, RUNTIMES, rejection } from './harness.js';
 
 describe.each(BACKENDS)('a queue (%s)', (kind) => {
   it('gives defaults that the task and the enqueue lay over', async () => {
@@ -89,6 +89,16 @@ describe.each(BACKENDS)('a queue (%s)', (kind) => {
     expect(gate.count('a')).toBe(8);
     gate.open('a');
     await Promise.all(held);
+  });
+});
+
+describe.each(RUNTIMES)('ten thousand queues (%s)', (kind) => {
+  it('with the longest names open, each with its defaults', async () => {
+    const names = Array.from({ length: 10_000 }, (_, at) => `q${at}`.padEnd(128, 'x'));
+    const queues = Object.fromEntries(names.map((name) => [name, { priority: 2, maxAttempts: 1 }]));
+    const runtime = await open(kind, { threads: 1, queues });
+    const { id } = await runtime.enqueue('noop', undefined, { queue: names[9_999]!, delayMs: 60_000 });
+    expect(await runtime.get(id)).toMatchObject({ priority: 2 });
   });
 });
 
