@@ -49,25 +49,26 @@ export class Fill {
   /** Takes a task, or says that it does not go together with what is there. */
   take(head: Head, rule: QueueRule, expectedMs: number): 'take' | 'stop' {
     const isParallel = rule.perThread > 1;
+    const { bodyBytes } = head;
     if (this.isParallelSlot && this.parallelQueue !== rule) return 'stop';
     if (!this.isParallelSlot && isParallel && this.slot.batches.length > 0) return 'stop';
     // Whoever shares a thread with a suspect would share its blame.
     if (head.suspect && this.slot.batches.length > 0) return 'stop';
     // What was moved in has no body; its buffers go with a message of their own.
-    const goesAlone = isParallel || head.suspect || head.bodyBytes === 0;
+    const goesAlone = isParallel || head.suspect || bodyBytes === 0;
     if (this.count > 0) {
       if (this.#isAlone || goesAlone) return 'stop';
       // A batch stands for one limited queue, or for none: threads are counted by their batches.
       if (this.#rule !== rule && (isLimited(rule) || isLimited(this.#rule))) return 'stop';
       if (this.#ms + expectedMs > this.#targetMs) return 'stop';
-      if (this.#bytes + head.bodyBytes > MAX_BATCH_BYTES) return 'stop';
+      if (this.#bytes + bodyBytes > MAX_BATCH_BYTES) return 'stop';
     } else {
       this.#rule = rule;
       if (this.#perSlot * expectedMs > DEEP_MS) this.#targetMs = LONG_BATCH_MS;
     }
     this.count++;
     this.#ms += expectedMs;
-    this.#bytes += head.bodyBytes;
+    this.#bytes += bodyBytes;
     this.#isAlone = goesAlone;
     if (isParallel) this.parallelQueue = rule;
     return 'take';
