@@ -54,6 +54,8 @@ const ONLY_IMPORTED_BY: readonly [imported: RegExp, by: RegExp][] = [
   [/^workers\//, /^workers\/|^src\/pool\//],
   [/^lmdb$/, /^src\/broker\/lmdb\//],
   [/^piscina$/, /^src\/pool\//],
+  [/^cron-parser$/, /^src\/schedule\//],
+  [/^rate-limiter-flexible(?:\/|$)/, /^src\/limit\//],
   [/^comlink$/, /^(?:src\/pool|workers)\/services\.ts$/],
 ];
 const MAY_ONLY_IMPORT: readonly [files: RegExp, imported: RegExp][] = [
