@@ -9,11 +9,16 @@
  */
 import type { EpochMs } from '../clock.js';
 import type { Ownership } from '../owner/ownership.js';
-import type { Attempt, FinalState, LogLine, NewTask, Tally, TaskId } from '../task/task.js';
+import type { FinalState, LogLine, NewTask, Tally, TaskId } from '../task/task.js';
 import type { TaskOptions } from '../task/task-options.js';
 import type { Blobs } from './blobs.js';
 import type { Inspect } from './inspect.js';
 import type { KeyValue } from './key-value.js';
+import type { Settlement } from './settlement.js';
+import type { Settled, Stage, Ticket } from './tickets.js';
+
+export type { Settlement } from './settlement.js';
+export type { Settled, SettledListener, Stage, Ticket, Tickets } from './tickets.js';
 
 /** Tasks of one `enqueue`: a larger batch is staged. */
 export const MAX_BATCH_TASKS = 20_000;
@@ -152,68 +157,6 @@ export interface Enqueued {
   readonly accepted: Promise<void>;
 }
 
-/**
- * A large batch on its way in. Until it is accepted, `counts` shows its tasks as `blocked`, and nothing else
- * knows them: they have no ids, are not listed, and none of them runs. When the owner dies before, nothing of
- * it is left.
- *
- * Its tasks keep their order. They stand in their lines where the first of them was added; tasks that came in
- * meanwhile and are in memory when it is accepted start before them.
- */
-export interface Stage {
-  /**
-   * One call at a time, of up to {@link MAX_BATCH_TASKS} tasks. Resolves when more may come. After a
-   * rejection only `abandon` is right.
-   * @throws (rejects) {UnsupportedError} for unique keys · {@link InvalidArgumentError} for more than
-   *   {@link MAX_STAGED_TASKS} · {@link StoreFullError} {@link StoreFencedError}
-   */
-  add(tasks: readonly NewTask[]): Promise<void>;
-  /** All of them become ready at once. Resolves when that is flushed, before the first of them starts. */
-  accept(): Promise<Tickets>;
-  /** Resolves when nothing of it is left; the next owner goes on with that. Idempotent. */
-  abandon(): Promise<void>;
-}
-
-/** Tickets made when somebody asks, so that a million of them take little. */
-export interface Tickets {
-  readonly length: number;
-  /** Of the task that was added at this place, from 0. */
-  ticket(at: number): Ticket;
-}
-
-/** One accepted task, as the process that enqueued it sees it: cheaper than asking by id. */
-export interface Ticket {
-  /** Text made on first use. */
-  readonly id: TaskId;
-  /** False when a unique key with `'keep'` led to a task that was there before. */
-  readonly isNew: boolean;
-  /** As {@link Broker.settled}. */
-  settled(): Promise<Settled>;
-  /**
-   * The same without a promise: told once, later than this call, how the task ended or why that is not known.
-   */
-  onSettled(listener: SettledListener): void;
-}
-
-/**
- * Told once: how the task ended, or why that will never be known here. An object, so that none is made per
- * wait.
- */
-export interface SettledListener {
-  told(settled: Settled | Error): void;
-}
-
-/** How a final task ended, its result still encoded. */
-export interface Settled {
-  readonly id: TaskId;
-  readonly state: FinalState;
-  /** Encoded result of a completed task. */
-  readonly result?: Uint8Array;
-  readonly reason?: string;
-  /** The last attempt with an error, of a dead task. */
-  readonly error?: import('../task/stored-error.js').StoredError;
-}
-
 /** What `accept` decides on: the task that would be claimed next in its line. */
 export interface Head {
   readonly name: string;
@@ -258,37 +201,6 @@ export interface Claim extends Head {
 
 export interface Hold {
   release(): void;
-}
-
-/**
- * The end of a claim. Made by `task/transition.ts`; carries every effect, so that a backend only persists.
- * `released` gives the task back to its place in the line, uncharged; all others record the attempt.
- */
-export type Settlement = {
-  readonly claim: Claim;
-} /** The broker owns the bytes of `result` from here on. */ & (
-  | ({ readonly kind: 'completed'; readonly result: Uint8Array } & Final & Effects)
-  | ({ readonly kind: 'dead'; readonly reason: string } & Final & Effects)
-  | ({ readonly kind: 'cancelled'; readonly reason: string } & Final & Effects)
-  /** Ready again at `runAt`, behind all that is ready then. */
-  | ({ readonly kind: 'scheduled'; readonly runAt: EpochMs; readonly tally: Tally } & Effects)
-  | { readonly kind: 'released'; readonly suspect: boolean }
-);
-
-interface Final {
-  readonly settledAt: EpochMs;
-  /** When it may be pruned; Infinity is never. */
-  readonly expiresAt: EpochMs;
-  readonly tally: Tally;
-}
-
-interface Effects {
-  /** Absent when the task never started, for example because it was stale. */
-  readonly attempt?: Attempt;
-  readonly progress?: unknown;
-  readonly logs?: readonly LogLine[];
-  /** `context.enqueue`: accepted with this settlement or not at all. */
-  readonly next?: readonly NewTask[];
 }
 
 export type CancelAnswer =

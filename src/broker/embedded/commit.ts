@@ -12,43 +12,18 @@
  */
 import { type StoppedError, StoreFencedError } from '../../errors.js';
 import { isBlobRef } from '../../task/blob-ref.js';
-import type { Pace, Settled } from '../broker.js';
+import type { Pace } from '../broker.js';
 import { type Core, readyKey } from './core.js';
-import { Expiries } from './expiry.js';
 import { PLAIN_LANE, taskKey, u48 } from './keys.js';
 import { packResults } from './rows.js';
 import { type FreshResult, PLACE, type Segment } from './segment.js';
 import { PlaceSettled } from './tickets.js';
-import type { Waiter } from './waiters.js';
+import { Turn } from './turn.js';
 
 const HOLD_MS = 0.3;
 const RESULT_GAP_MS = 10;
 /** Larger results are read back from the store instead of being kept beside a handle. */
 const KEPT_RESULT_BYTES = 4096;
-
-/** What one commit will make durable. */
-class Turn {
-  acceptances = 0;
-  acceptedBytes = 0;
-  changes = 0;
-  readonly newSegments: Segment[] = [];
-  readonly touched = new Set<Segment>();
-  readonly settled: { readonly waiting: readonly Waiter[]; readonly settled: Settled }[] = [];
-  readonly expiries = new Expiries();
-  /** Keys of records that must be flushed before they start. */
-  readonly held = new Set<string>();
-  readonly flushed: Promise<void>;
-  resolve!: () => void;
-  reject!: (error: Error) => void;
-
-  constructor() {
-    this.flushed = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
-    });
-    this.flushed.catch(() => {});
-  }
-}
 
 export class CommitCycle {
   readonly #core: Core;
