@@ -1,27 +1,20 @@
-/** Finding one task by its id, and what may be done to it from outside: wait, cancel, redrive, delete. */
-import { DuplicateTaskError, ResultExpiredError, UnknownTaskError, WrongStateError } from '../../errors.js';
-import { formatId, parseId } from '../../task/id.js';
+/** What may be done to one task from outside: wait, cancel, redrive, delete. */
+import { DuplicateTaskError, WrongStateError } from '../../errors.js';
+import { formatId } from '../../task/id.js';
 import { type FinalState, FRESH } from '../../task/task.js';
 import type { CancelAnswer, Settled } from '../broker.js';
-import { FLAG_LANE, FLAG_RECORD, type IdParts, readId } from './claim.js';
+import { readId } from './claim.js';
 import { type Core, finalKey } from './core.js';
 import { levelPrefix, PLAIN_LANE, taskKey, u48 } from './keys.js';
-import { readSegment } from './loading.js';
-import { isInGap } from './numbering.js';
+import { freshAt, type Location, locate } from './locating.js';
 import type { Readying } from './readying.js';
 import { isFinalRecord, laterKey, sealRecord, settledOf, type TaskRecord } from './record.js';
-import { ROW, readHeader, type UnpackedResult, withoutResult } from './rows.js';
-import { type FreshResult, PLACE, type Segment } from './segment.js';
+import { ROW, readHeader, withoutResult } from './rows.js';
+import { PLACE, type Segment } from './segment.js';
 import type { Settling } from './settling.js';
 import { parkedKey } from './stage-ranges.js';
 import type { Uniques } from './uniques.js';
 import type { Waiter } from './waiters.js';
-
-/** Where a task is found; exactly one of these holds for every accepted task. */
-export type Location =
-  | { readonly kind: 'place'; readonly segment: Segment; readonly index: number; readonly isLoaded: boolean }
-  | { readonly kind: 'record'; readonly record: TaskRecord }
-  | { readonly kind: 'done'; readonly result: UnpackedResult; readonly rowKey: string; readonly id: IdParts };
 
 export class Finals {
   readonly #core: Core;
@@ -38,23 +31,7 @@ export class Finals {
 
   /** @throws {UnknownTaskError} {@link ResultExpiredError} */
   locate(id: string): Location {
-    const { storeNumber, nextSegment, tables } = this.#core;
-    const bytes = parseId(id);
-    const parts = bytes === undefined ? undefined : readId(bytes);
-    if (parts === undefined || parts.store !== storeNumber || parts.segment >= nextSegment) {
-      throw new UnknownTaskError(id);
-    }
-    if (this.#core.stages.hiding(parts.segment) !== undefined) {
-      throw new UnknownTaskError(id);
-    }
-    const found = this.#find(parts);
-    const fresh = found?.kind === 'place' ? freshAt(found.segment, found.index) : undefined;
-    if (fresh?.isDeleted === true) throw new ResultExpiredError(id);
-    if (found === undefined && isInGap(tables, parts.segment)) throw new UnknownTaskError(id);
-    if (found === undefined || (found.kind === 'record' && found.record.isDeleted))
-      throw new ResultExpiredError(id);
-    if (found.kind === 'done' && found.result.isDeleted) throw new ResultExpiredError(id);
-    return found;
+    return locate(this.#core, id);
   }
 
   async settled(id: string): Promise<Settled> {
@@ -240,57 +217,6 @@ export class Finals {
     tables.put('task', keyOf(record), sealRecord(record));
     commits.turn.expiries.add(record.expiresAt, 'task', keyOf(record));
   }
-
-  #find(id: IdParts): Location | undefined {
-    const core = this.#core;
-    const key = taskKey(id.segment, id.index);
-    if ((id.flags & FLAG_RECORD) === 0) {
-      const segment = core.segments.get(id.segment);
-      const place = segment?.isRefs === false ? segment.places[id.index] : undefined;
-      if (segment !== undefined && place !== undefined && isStillIn(segment, id.index, place)) {
-        return { kind: 'place', segment, index: id.index, isLoaded: segment.resident };
-      }
-    }
-    const record = core.getRecord(key);
-    if (record !== undefined) {
-      const at = core.refPlaces.get(key);
-      return { kind: 'record', record: at?.segment.records[at.index] ?? record };
-    }
-    return this.#findDone(id) ?? this.#findStored(id);
-  }
-
-  #findDone(id: IdParts): Location | undefined {
-    const found = this.#core.doneRows.find(id.segment, id.index);
-    return found === undefined ? undefined : { kind: 'done', ...found, id };
-  }
-
-  /** A task that waits in a segment which is only in the store. */
-  #findStored(id: IdParts): Location | undefined {
-    const { tables } = this.#core;
-    let lane = PLAIN_LANE;
-    if ((id.flags & FLAG_LANE) !== 0) {
-      const stored = tables.get('place', u48(id.segment));
-      if (stored === undefined) return undefined;
-      lane = Buffer.from(stored).toString('latin1');
-    }
-    const prefix = levelPrefix(id.queue, lane, id.level);
-    const row = tables.get('ready', prefix + u48(id.segment));
-    if (row === undefined) return undefined;
-    const segment = readSegment(this.#core, this.#core.levelQueue(prefix), id.segment, row, 'look');
-    if (segment === undefined || segment.isRefs || segment.places[id.index] !== PLACE.waiting)
-      return undefined;
-    return { kind: 'place', segment, index: id.index, isLoaded: false };
-  }
-}
-
-/** Waiting or claimed there, or settled so freshly that there is no row of it yet. */
-function isStillIn(segment: Segment, index: number, place: number): boolean {
-  if (place === PLACE.settled) return freshAt(segment, index) !== undefined;
-  return place !== PLACE.gone;
-}
-
-function freshAt(segment: Segment, index: number): FreshResult | undefined {
-  return segment.fresh.find((entry) => entry.index === index);
 }
 
 function keyOf(record: { readonly segment: number; readonly index: number }): string {
