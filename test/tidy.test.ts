@@ -26,7 +26,8 @@ const LAYERS: readonly Layer[] = [
   },
   {
     name: 'port',
-    files: /^src\/broker\/(?:broker|settlement|tickets|blobs|key-value|inspect)\.ts$|^src\/pool\/pool\.ts$|^src\/owner\//,
+    files:
+      /^src\/(?:broker\/(?:broker|settlement|tickets|blobs|key-value|inspect)|pool\/pool)\.ts$|^src\/owner\//,
     imports: ['task'],
   },
   { name: 'worker', files: /^workers\//, imports: ['task'] },

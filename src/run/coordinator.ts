@@ -20,7 +20,7 @@ import { Promoter } from './promoter.js';
 import { Pruner } from './pruner.js';
 import { Registry } from './registry.js';
 import type { RunningBatch, RunningItem } from './running-item.js';
-import { eventOf, SETTLEMENT_KINDS } from './settlement-event.js';
+import { Telling } from './telling.js';
 
 /** A batch handed over this recently may come back in time for the commit of its own tasks. */
 const FRESH_MS = 0.3;
@@ -43,13 +43,13 @@ export class Coordinator implements ExecutorHost {
   readonly front: Front;
   readonly gather: Gather;
   readonly events = new Events();
+  readonly telling: Telling;
   readonly idle: Idle;
   readonly executor: Executor;
   readonly promoter: Promoter;
   readonly pruner: Pruner;
   readonly #dispatcher: Dispatcher;
   readonly #pool: Pool<RunningItem>;
-  readonly #logger: RuntimeOptions['logger'];
   /** Tasks settled, and given back by threads, since `stop` began. */
   settledCount = 0;
   releasedCount = 0;
@@ -63,7 +63,7 @@ export class Coordinator implements ExecutorHost {
     this.random = random;
     this.clock = options.clock;
     this.#pool = pool;
-    this.#logger = options.logger;
+    this.telling = new Telling(this.events, options);
     this.registry = new Registry(options);
     this.front = new Front({
       registry: this.registry,
@@ -80,7 +80,8 @@ export class Coordinator implements ExecutorHost {
     this.executor = new Executor(this);
     const dispatcherHost = {
       parked: () => this.idle.look(),
-      failed: (error: unknown) => this.#logger.error({ error: String(error) }, 'tasks could not be claimed'),
+      failed: (error: unknown) =>
+        options.logger.error({ error: String(error) }, 'tasks could not be claimed'),
     };
     const { broker, clock, executor, registry } = this;
     this.#dispatcher = new Dispatcher(dispatcherHost, broker, pool, executor, registry, clock);
@@ -112,8 +113,7 @@ export class Coordinator implements ExecutorHost {
     rule.isPaused = isPaused;
     if (isPaused) this.#dispatcher.recallWhere((item) => item.claim.queue === queue);
     else this.#dispatcher.wake();
-    const kind = isPaused ? 'paused' : 'resumed';
-    if (this.events.wants(kind)) this.events.tell({ kind, queue, at: this.clock.now() });
+    this.telling.paused(queue, isPaused);
   }
 
   /** No task starts from now on; those that threads have not started come back. */
@@ -201,11 +201,8 @@ export class Coordinator implements ExecutorHost {
     return (await this.gather.enqueue(task)).id;
   }
 
-  handed({ queue, batch, items }: RunningBatch): void {
-    if (!this.events.wants('handed')) return;
-    const at = this.clock.now();
-    const { index: thread, isolation } = batch.slot;
-    this.events.tell({ kind: 'handed', queue, thread, isolation, tasks: items.length, at });
+  handed(running: RunningBatch): void {
+    this.telling.handed(running);
   }
 
   settled(settlements: readonly Settlement[]): void {
@@ -217,66 +214,37 @@ export class Coordinator implements ExecutorHost {
   }
 
   wantsTold(): boolean {
-    return this.idle.isAsked || this.#hasListeners;
+    return this.idle.isAsked || this.telling.hasListeners;
   }
 
   told(settlements: readonly Settlement[]): void {
-    if (this.#hasListeners) {
-      const now = this.clock.now();
-      for (const settlement of settlements) {
-        const event = eventOf(settlement, now);
-        if (event !== undefined && this.events.wants(event.kind)) this.events.tell(event);
-      }
-    }
+    this.telling.settled(settlements);
     this.idle.look();
-  }
-
-  get #hasListeners(): boolean {
-    return SETTLEMENT_KINDS.some((kind) => this.events.wants(kind));
   }
 
   /** A task was cancelled without a claim: it waited, or was for later. */
-  cancelled({ id, name, queue }: Pick<TaskView, 'id' | 'name' | 'queue'>, at: number): void {
+  cancelled(task: Pick<TaskView, 'id' | 'name' | 'queue'>, at: number): void {
     this.idle.look();
-    if (!this.events.wants('cancelled')) return;
-    this.events.tell({ kind: 'cancelled', reason: 'cancelled', taskId: id, name, queue, at });
+    this.telling.cancelled(task, at);
   }
 
   progress(claim: Claim, progress: unknown): void {
-    if (this.events.wants('progress')) this.events.tell({ kind: 'progress', progress, ...this.#of(claim) });
+    this.telling.progress(claim, progress);
   }
 
   log(claim: Claim, _at: number, message: string): void {
-    if (this.events.wants('log')) this.events.tell({ kind: 'log', message, ...this.#of(claim) });
+    this.telling.log(claim, message);
   }
 
   threadEvent(event: ThreadEvent): void {
-    const { kind, slot: thread, isolation } = event;
-    const what = isolation === 'thread' ? 'worker thread' : 'child process';
-    const detail = 'detail' in event ? event.detail : '';
-    if (kind === 'exited' && !event.expected) {
-      this.#logger.warn({ thread, cause: event.cause }, `a ${what} died and is replaced`);
-    }
-    if (kind === 'lost') this.#logger.warn({ thread }, `a ${what} is stuck in native code`);
-    if (this.events.wants('thread')) {
-      const at = this.clock.now();
-      this.events.tell({ kind: 'thread', event: kind, thread, isolation, detail, at });
-    }
-  }
-
-  #of(claim: Claim) {
-    return { taskId: claim.id, name: claim.name, queue: claim.queue, at: this.clock.now() };
+    this.telling.thread(event);
   }
 
   #fenced(error: Error): void {
     this.#fence = error;
     this.stopStarting();
     this.idle.release();
-    this.#logger.error(
-      { error: error.message },
-      'the store is fenced: nothing is accepted or started any more',
-    );
-    if (this.events.wants('fenced')) this.events.tell({ kind: 'fenced', error, at: this.clock.now() });
+    this.telling.fenced(error);
   }
 
   #pace(): Pace {
