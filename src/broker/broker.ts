@@ -81,7 +81,13 @@ export interface Broker {
 
   /**
    * Claims the tasks that `accept` takes, best first: level 9 before 0, then lanes in turn, then enqueue
-   * order. `accept` sees each head before it is claimed. Bounded by `max`.
+   * order. `accept` sees each head before it is claimed. Bounded by `max`, and by how many lines are looked
+   * at in vain: it may end early and call `wake` once more.
+   *
+   * Lanes of tasks with limits take turns at each level: one that was empty comes in at the place where the
+   * others are, and then each is claimed from as often as its weight says. So between the enqueue of a lone
+   * task and its claim, at most `weight` claims go to each other lane of its level. Queues that have no such
+   * lane there are one lane of weight 1 together, in plain enqueue order.
    */
   claim(accept: (head: Head) => Verdict, max: number): readonly Claim[] | Promise<readonly Claim[]>;
 
@@ -133,6 +139,16 @@ export interface Broker {
    */
   settled(id: TaskId): Promise<Settled>;
 
+  /**
+   * Lets a line that was held be claimed from again, and calls `wake` when it has tasks. A line without tasks
+   * is not held any more: it is asked for again when one comes.
+   */
+  resumeLine(queue: string, lane: string): void;
+  /** The same for all lines that are held. */
+  resumeAll(): void;
+  /** How lines take turns, asked while claiming; before the first call all weigh 1 and all are open. */
+  order(rules: OrderRules): void;
+
   /** About how many tasks could be claimed now; a hint for batch sizes, cheap to ask. */
   backlog(): number;
   /** Calls `wake` whenever tasks may have become claimable; for the dispatcher. */
@@ -161,9 +177,13 @@ export interface Enqueued {
 export interface Head {
   readonly name: string;
   readonly queue: string;
-  /** `''` for tasks without a limit of their own, else the name of their lane. */
+  /** The lane that it stands in; see `task/lane.ts`. */
   readonly lane: string;
+  /** The lane of limited tasks that it belongs to, wherever it stands; `''` when there is none. */
+  readonly limitLane: string;
   readonly level: number;
+  /** The level that it counts as when others make way for it: 9 when ageing put it first. */
+  readonly rank: number;
   readonly staleAt: EpochMs | undefined;
   readonly options: TaskOptions | undefined;
   /** A dead owner had handed it over, or it ran beside others when their thread died: run it alone. */
@@ -175,11 +195,43 @@ export interface Head {
 }
 
 /**
- * `take` it · `skip` its line this time, at all levels · `park` it aside because nobody handles its name
- * (`skip` when it is aside already) · `pass` over this suspect, and over all others in this claim, but not
- * over what stands behind them · `stop` claiming.
+ * `take` it · `skip` its line this time, at all levels · `skipQueue`: all lines of its queue this time ·
+ * `hold` its line out of all claims until it is resumed · `park` it aside because nobody handles its name
+ * (`skip` when it is aside already) · move it `aside` to another line (`skip` when it stands there already) ·
+ * `pass` over this suspect, and over all others in this claim, but not over what stands behind them · `stop`
+ * claiming.
+ *
+ * A line that is skipped is asked for again in each claim; one that is held costs nothing.
  */
-export type Verdict = 'take' | 'skip' | 'park' | 'pass' | 'stop';
+export type Verdict = 'take' | 'skip' | 'skipQueue' | 'hold' | 'park' | 'pass' | 'stop' | Aside;
+
+/**
+ * The lane of its queue that a task belongs to from now on: it was enqueued before its name had limits, or
+ * stands aside although its name is handled by now. It joins that line at the end.
+ */
+export interface Aside {
+  readonly aside: string;
+}
+
+/** What the order of claims depends on beside the tasks themselves. */
+export interface OrderRules {
+  /** How many claims a lane of limited tasks gets in each turn: a positive integer. */
+  weightOf(queue: string, lane: string): number;
+  /**
+   * Whether a claim from this line could succeed: asked before its head is read from the store. No is a
+   * `hold`, so whoever says so resumes the line later.
+   */
+  isOpen(queue: string, lane: string): boolean;
+  readonly ageing?: Ageing;
+}
+
+export interface Ageing {
+  /**
+   * After so many claims that passed over a level which has tasks, its best one goes first. At most 9 more
+   * come between, when other levels have waited as long.
+   */
+  readonly afterStarts: number;
+}
 
 /** A task in the hands of this owner until it is settled. */
 export interface Claim extends Head {

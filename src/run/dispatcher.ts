@@ -205,7 +205,7 @@ export class Dispatcher {
 
   /** Whether a head may run now, on this slot; without one, on a slot that has nothing of its queue. */
   #mayRun(slot: Slot<RunningItem> | undefined, entry: NameEntry, rule: QueueRule, head: Head): Verdict {
-    if (rule.isPaused || !rule.isServed) return 'skip';
+    if (rule.isPaused || !rule.isServed) return 'skipQueue';
     if (!entry.isHandled) {
       if (head.lane === head.name) return 'skip';
       this.#hasParked = true;
@@ -216,12 +216,12 @@ export class Dispatcher {
     for (const { queue, batch } of this.#executor.batches) {
       if (queue === rule.name && batch.slot !== slot) others.add(batch.slot);
     }
-    return others.size < rule.maxThreads ? 'take' : 'skip';
+    return others.size < rule.maxThreads ? 'take' : 'skipQueue';
   }
 
-  /** Takes back tasks of a lower level than the best that waits. */
+  /** Takes back tasks of a lower rank than the best that waits. */
   #recallForBetter(): void {
-    const lowest = this.#recall.lowestLevel();
+    const lowest = this.#recall.lowestRank();
     if (lowest === 9) return;
     let best = -1;
     const peeked = this.#broker.claim((head) => {
@@ -230,7 +230,7 @@ export class Dispatcher {
       if (verdict !== 'take') return verdict;
       // Nothing makes way for what could not start.
       if (this.#sides.isWaiting(entry, head)) return head.suspect ? 'pass' : 'skip';
-      best = head.level;
+      best = head.rank;
       return 'stop';
     }, 1);
     if (isArray(peeked) && best > lowest) this.#recall.below(best);

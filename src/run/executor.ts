@@ -66,10 +66,10 @@ export class Executor implements PoolListener<RunningItem> {
     const { broker, registry } = this.#host;
     const items = claims.map((claim) => new RunningItem(claim, registry.entry(claim.name)));
     const hold = broker.hold(claims);
-    let minLevel = 9;
-    for (const claim of claims) if (claim.level < minLevel) minLevel = claim.level;
+    let minRank = 9;
+    for (const { rank } of claims) if (rank < minRank) minRank = rank;
     const batch = slot.hand(items, isParallel);
-    const running = { batch, items, hold, queue: claims[0]!.queue, minLevel, left: items.length };
+    const running = { batch, items, hold, queue: claims[0]!.queue, minRank, left: items.length };
     this.batches.add(running);
     items.forEach((item, index) => {
       item.batch = running;

@@ -25,17 +25,17 @@ export class Recall {
     for (const running of this.#newestFirst()) this.#executor.recall(running, wanted);
   }
 
-  /** Lowest level that threads hold; 9 when there is nothing that a better task could overtake. */
-  lowestLevel(): number {
+  /** Lowest rank that threads hold; 9 when there is nothing that a better task could overtake. */
+  lowestRank(): number {
     let lowest = 9;
-    for (const { minLevel } of this.#executor.batches) if (minLevel < lowest) lowest = minLevel;
+    for (const { minRank } of this.#executor.batches) if (minRank < lowest) lowest = minRank;
     return lowest;
   }
 
-  /** All below a level, for a better task that waits. */
-  below(level: number): void {
+  /** All below a rank, for a better task that waits. */
+  below(rank: number): void {
     for (const running of this.#newestFirst()) {
-      if (running.minLevel < level) this.#executor.recall(running, (item) => item.claim.level < level);
+      if (running.minRank < rank) this.#executor.recall(running, (item) => item.claim.rank < rank);
     }
   }
 

@@ -84,8 +84,8 @@ export interface RunningBatch {
   readonly hold: Hold;
   /** Of its first item; where threads of a queue are limited, of all. */
   readonly queue: string;
-  /** Lowest level among its items. */
-  readonly minLevel: number;
+  /** Lowest rank among its items. */
+  readonly minRank: number;
   /** Items neither reported nor taken back. */
   left: number;
 }

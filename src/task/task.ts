@@ -99,6 +99,8 @@ export interface NewTask {
   readonly startAfterCommit?: boolean;
   /** Nobody handles this name now: the task waits aside so that it never stands before another. */
   readonly unhandled?: boolean;
+  /** The lane of its limits (`lane.ts`), kept over delays, retries and redrives; absent is none. */
+  readonly lane?: string;
   /** Buffers moved in with `transfer`; memory backend only. */
   readonly transfer?: TransferredPayload;
   /** Id given by the caller of `context.enqueue`, none otherwise. */

@@ -228,7 +228,7 @@ export class TestRuntime<Module = AnyModule> extends Runtime<Module> {
   #accept(head: Head): Verdict {
     const { registry } = this.#parts.coordinator;
     const { isPaused, isServed } = registry.queue(head.queue);
-    if (isPaused || !isServed) return 'skip';
+    if (isPaused || !isServed) return 'skipQueue';
     if (registry.entry(head.name).isHandled) return 'take';
     return head.lane === head.name ? 'skip' : 'park';
   }

@@ -14,6 +14,7 @@ import type {
   Head,
   Hold,
   Lacks,
+  OrderRules,
   Pace,
   Settlement,
   Stage,
@@ -139,6 +140,12 @@ export class EmbeddedBroker implements Broker {
       const verdict = this.#claimFrom(segment, accept, max, claims, withSuspects);
       if (verdict === 'stop') break;
       if (verdict === 'skip') queue.line.skippedIn = serial;
+      if (verdict === 'hold') queue.line.isHeld = true;
+      if (verdict === 'skipQueue') {
+        for (const line of this.#core.knownLines) {
+          if (line.queue === queue.line.queue) line.skippedIn = serial;
+        }
+      }
       if (verdict === 'pass') withSuspects = false;
     }
     return claims;
@@ -164,8 +171,10 @@ export class EmbeddedBroker implements Broker {
         claims.push(claim);
       } else if (verdict === 'park' && claim.lane !== claim.name) {
         this.#readying.park(claim);
+      } else if (typeof verdict === 'object' && claim.lane !== verdict.aside) {
+        this.#readying.moveAside(claim, verdict.aside);
       } else {
-        return verdict === 'park' ? 'skip' : verdict;
+        return verdict === 'park' || typeof verdict === 'object' ? 'skip' : verdict;
       }
     }
     return 'take';
@@ -224,6 +233,20 @@ export class EmbeddedBroker implements Broker {
 
   get lostSettlements(): number {
     return this.#settling.lost;
+  }
+
+  resumeLine(queue: string, lane: string): void {
+    this.#core.line(queue, lane).isHeld = false;
+    this.#core.wake();
+  }
+
+  resumeAll(): void {
+    for (const line of this.#core.knownLines) line.isHeld = false;
+    this.#core.wake();
+  }
+
+  order(rules: OrderRules): void {
+    this.#core.rules = rules;
   }
 
   backlog(): number {

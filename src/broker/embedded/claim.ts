@@ -30,6 +30,8 @@ export class EmbeddedClaim implements Claim {
   readonly #source: ClaimSource;
   /** Settled or given back: a later settlement is refused. */
   isOver = false;
+  /** Its level went first because it had been passed over for long. */
+  isAged = false;
   holder: unknown;
   #meta: TaskMeta | undefined;
 
@@ -54,8 +56,17 @@ export class EmbeddedClaim implements Claim {
   get lane(): string {
     return this.segment.line.line.laneName;
   }
+  get limitLane(): string {
+    const { lane } = this.meta;
+    if (lane !== undefined || this.record !== undefined) return lane ?? '';
+    const { line } = this.segment.line;
+    return line.kind === 'limit' ? line.laneName : '';
+  }
   get level(): number {
     return this.segment.line.level;
+  }
+  get rank(): number {
+    return this.isAged ? 9 : this.segment.line.level;
   }
   get meta(): TaskMeta {
     if (this.#meta === undefined) {

@@ -4,7 +4,9 @@
  * `upkeep`) and work on this; it decides nothing about tasks.
  */
 import { createHash } from 'node:crypto';
+import { laneKind } from '../../task/lane.js';
 import type { TransferredPayload } from '../../task/task.js';
+import type { OrderRules } from '../broker.js';
 import type { EmbeddedBlobs } from './blobs.js';
 import { type ClaimSource, EmbeddedClaim } from './claim.js';
 import type { CommitCycle } from './commit.js';
@@ -74,6 +76,7 @@ export class Core implements ClaimSource {
   readonly #onSuspectEnded: () => void;
   readonly onCorrupt: (error: Error) => void;
   wake: () => void = () => {};
+  rules: OrderRules = { weightOf: () => 1, isOpen: () => true };
 
   constructor(options: CoreOptions) {
     const { tables } = options;
@@ -104,6 +107,11 @@ export class Core implements ClaimSource {
     return this.taskNames.name(number);
   }
 
+  /** The lines that are known. */
+  get knownLines(): Iterable<Line> {
+    return this.#lineCache.values();
+  }
+
   /** The line of a queue; a lane other than the plain one gets a stored name on first use. */
   line(queueName: string, laneName = ''): Line {
     const key = laneName === '' ? queueName : `${queueName}\0${laneName}`;
@@ -113,7 +121,8 @@ export class Core implements ClaimSource {
       if (laneName !== '' && !this.tables.has('lane', lane)) {
         this.tables.put('lane', lane, Buffer.from(laneName, 'utf8'));
       }
-      line = { queue: this.queueNames.number(queueName), queueName, lane, laneName, skippedIn: 0 };
+      const queue = this.queueNames.number(queueName);
+      line = { queue, queueName, lane, laneName, kind: laneKind(laneName), skippedIn: 0, isHeld: false };
       this.#lineCache.set(key, line);
     }
     return line;

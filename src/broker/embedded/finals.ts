@@ -1,6 +1,7 @@
 /** What may be done to one task from outside: wait, cancel, redrive, delete. */
 import { DuplicateTaskError, WrongStateError } from '../../errors.js';
 import { formatId } from '../../task/id.js';
+import { laneKind } from '../../task/lane.js';
 import { type FinalState, FRESH } from '../../task/task.js';
 import type { CancelAnswer, Settled } from '../broker.js';
 import { readId } from './claim.js';
@@ -126,7 +127,7 @@ export class Finals {
     } else {
       const queue = this.#core.queueNames.number(record.queue);
       this.#core.counters.add(queue, 'ready', -1);
-      if (record.lane !== '') this.#core.counters.add(queue, 'unhandled', -1);
+      if (laneKind(record.lane) === 'aside') this.#core.counters.add(queue, 'unhandled', -1);
     }
     record.reason = reason;
     this.#settling.putFinal(record, 'cancelled', now, now + keepMs);
@@ -162,7 +163,7 @@ export class Finals {
     record.tally = FRESH;
     record.reason = '';
     record.settledAt = record.expiresAt = 0;
-    this.#readying.add(record, '');
+    this.#readying.add(record, record.meta.lane ?? '');
     this.#core.wake();
     await commits.changed();
   }

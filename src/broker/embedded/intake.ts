@@ -134,7 +134,7 @@ export class Intake {
 
   #addPlace(task: NewTask, meta: Uint8Array | undefined, now: number): Ticket {
     const core = this.#core;
-    const line = core.line(task.queue, task.unhandled === true ? task.name : '');
+    const line = core.line(task.queue, task.unhandled === true ? task.name : task.lane);
     const queue = core.lines.at(line, task.level);
     const bytes = TASK_HEADER_BYTES + task.body.length + (meta?.length ?? 0);
     let segment = queue.open;
@@ -211,8 +211,9 @@ export function metasOf(batch: readonly NewTask[]): Metas {
 
 export function metaOf(task: NewTask): TaskMeta | undefined {
   const { options, staleAt, unique, parent } = task;
+  const lane = task.lane === undefined ? undefined : laneApart(task);
   if (options === undefined && staleAt === undefined && unique === undefined && parent === undefined)
-    return undefined;
+    return lane === undefined ? undefined : { lane };
   return {
     ...(options === undefined ? {} : { options }),
     ...(staleAt === undefined ? {} : { staleAt }),
@@ -220,5 +221,11 @@ export function metaOf(task: NewTask): TaskMeta | undefined {
       ? {}
       : { unique: { key: unique.key, ...(unique.forMs === undefined ? {} : { forMs: unique.forMs }) } }),
     ...(parent === undefined ? {} : { parent }),
+    ...(lane === undefined ? {} : { lane }),
   };
+}
+
+/** The lane of a task that does not stand in it at once. */
+function laneApart({ lane, runAt, unhandled }: NewTask): string | undefined {
+  return unhandled === true || runAt !== undefined ? lane : undefined;
 }

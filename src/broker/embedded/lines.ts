@@ -3,6 +3,7 @@
  * does not fit waits in the store and is read back segment by segment when the front runs out, so memory does
  * not grow with the backlog. Order inside a level is segment number, then place: plain enqueue order.
  */
+import type { LaneKind } from '../../task/lane.js';
 import { levelPrefix } from './keys.js';
 import type { Segment } from './segment.js';
 
@@ -13,8 +14,11 @@ export interface Line {
   readonly lane: string;
   /** `''` for the plain lane. */
   readonly laneName: string;
+  readonly kind: LaneKind;
   /** Passed over in the claim with this serial. */
   skippedIn: number;
+  /** Out of all claims until it is resumed. */
+  isHeld: boolean;
 }
 
 /** One level of one line. */
@@ -110,7 +114,7 @@ export class Lines {
       let bestNumber = 0;
       for (let at = 0; at < queues.length; at++) {
         const queue = queues[at]!;
-        if (queue.line.skippedIn === serial) continue;
+        if (queue.line.skippedIn === serial || queue.line.isHeld) continue;
         let front = queue.front(withSuspects);
         if (front === undefined && queue.segments.length === 0 && queue.spilledFrom !== undefined) {
           refill(queue);
@@ -141,12 +145,5 @@ export class Lines {
 
   *queues(): Iterable<LevelQueue> {
     for (const queues of this.#lines.values()) yield* queues;
-  }
-
-  /** Lines of one queue, for look-ups by id. */
-  *linesOf(queue: number): Iterable<Line> {
-    for (const queues of this.#lines.values()) {
-      if (queues[0]!.line.queue === queue) yield queues[0]!.line;
-    }
   }
 }

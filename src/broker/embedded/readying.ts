@@ -4,7 +4,7 @@
  */
 import type { EmbeddedClaim } from './claim.js';
 import type { Core } from './core.js';
-import { PLAIN_LANE, readU48, taskKey, u48 } from './keys.js';
+import { readU48, taskKey, u48 } from './keys.js';
 import { laterKey, sealRecord, type TaskRecord } from './record.js';
 import { REF_BYTES } from './rows.js';
 import { SEGMENT_TASKS } from './segment.js';
@@ -44,13 +44,21 @@ export class Readying {
     core.refPlaces.set(key, { segment, index });
     core.tables.put('task', key, sealRecord(record));
     core.counters.add(line.queue, 'ready', 1);
-    if (line.lane !== PLAIN_LANE) core.counters.add(line.queue, 'unhandled', 1);
+    if (line.kind === 'aside') core.counters.add(line.queue, 'unhandled', 1);
   }
 
   /** Moves a claimable task aside because nobody handles its name. */
   park(claim: EmbeddedClaim): void {
     const record = this.#settling.toRecord(claim);
     this.add(record, record.name, claim.suspect);
+    this.#core.commits.changed();
+  }
+
+  /** Moves a claimable task to the lane that it belongs to from now on. */
+  moveAside(claim: EmbeddedClaim, lane: string): void {
+    const record = this.#settling.toRecord(claim);
+    record.meta = { ...record.meta, lane };
+    this.add(record, lane, claim.suspect);
     this.#core.commits.changed();
   }
 
@@ -63,7 +71,7 @@ export class Readying {
       const record = this.#core.tryRead(() => this.#core.getRecord(key.slice(6)));
       if (record === undefined || record.state !== 'scheduled' || laterKey(record) !== key) continue;
       this.uncountScheduled(record);
-      this.add(record, '');
+      this.add(record, record.meta.lane ?? '');
     }
     if (rows.length > 0) {
       commits.changed();

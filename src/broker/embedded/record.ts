@@ -16,6 +16,8 @@ export interface TaskMeta {
   readonly staleAt?: number;
   readonly unique?: { readonly key: string; readonly forMs?: number };
   readonly parent?: string;
+  /** The lane of its limits; a task in a segment of that lane needs none. */
+  readonly lane?: string;
 }
 
 export interface TaskRecord {
@@ -27,7 +29,7 @@ export interface TaskRecord {
   readonly queue: string;
   readonly level: number;
   readonly createdAt: number;
-  readonly meta: TaskMeta;
+  meta: TaskMeta;
   body: Uint8Array;
   /**
    * Key prefix of the segment it came from, `''` when it was born as a record. While that segment is stored,

@@ -66,8 +66,7 @@ export class Settling {
     if (claim.record !== undefined) core.refPlaces.delete(claim.key);
     core.commits.turn.touched.add(segment);
     core.counters.add(segment.line.line.queue, 'ready', -1);
-    if (segment.line.line.laneName === claim.name)
-      core.counters.add(segment.line.line.queue, 'unhandled', -1);
+    if (segment.line.line.kind === 'aside') core.counters.add(segment.line.line.queue, 'unhandled', -1);
   }
 
   /** Ends a record that is in no segment (any more). */
@@ -186,7 +185,9 @@ export function recordOf(claim: EmbeddedClaim): TaskRecord {
   const { name, queue, level } = claim;
   const task = { name, queue, level, body: new Uint8Array(claim.body) };
   const blank = records.blankRecord(segment.number, index, claim.idBytes(), task, claim.createdAt);
-  return { ...blank, meta: claim.meta, home: segment.line.prefix, state: 'ready' };
+  const { meta, limitLane: lane } = claim;
+  const kept = lane === '' ? meta : { ...meta, lane };
+  return { ...blank, meta: kept, home: segment.line.prefix, state: 'ready' };
 }
 
 /** A first attempt that completed and left nothing but its result. */

@@ -165,7 +165,7 @@ export class EmbeddedStage implements Stage {
 
   #addPlace(task: NewTask, meta: Uint8Array | undefined, now: number, id: Uint8Array, at: number): void {
     const core = this.#core;
-    const line = core.line(task.queue, task.unhandled === true ? task.name : '');
+    const line = core.line(task.queue, task.unhandled === true ? task.name : task.lane);
     const queue = core.lines.at(line, task.level);
     const bytes = TASK_HEADER_BYTES + task.body.length + (meta?.length ?? 0);
     let segment = this.#open.get(queue);
