@@ -22,18 +22,16 @@ import type {
 } from '../broker.js';
 import { type BlobFiles, EmbeddedBlobs } from './blobs.js';
 import type { EmbeddedClaim } from './claim.js';
+import { Claiming } from './claiming.js';
 import { CommitCycle } from './commit.js';
 import { Core, type CoreOptions } from './core.js';
 import { Finals } from './finals.js';
 import { EmbeddedInspect } from './inspect.js';
 import { Intake, type IntakeLimits } from './intake.js';
 import { embeddedKeyValue } from './key-value.js';
-import type { LevelQueue } from './lines.js';
-import { refill } from './loading.js';
 import { Pruning } from './pruning.js';
 import { Readying } from './readying.js';
 import { decodeNote, type Note, sealNote } from './record.js';
-import type { Segment } from './segment.js';
 import { Settling } from './settling.js';
 import { EmbeddedStage } from './stage.js';
 import { Stages } from './stages.js';
@@ -90,12 +88,12 @@ export class EmbeddedBroker implements Broker {
   readonly #intake: Intake;
   readonly #settling: Settling;
   readonly #readying: Readying;
+  readonly #claiming: Claiming;
   readonly #pruning: Pruning;
   readonly #stages: Stages;
   readonly #limits: IntakeLimits;
   readonly #hold: (claims: readonly EmbeddedClaim[]) => Hold;
   readonly #onClose: () => Promise<void>;
-  #claimSerial = 0;
   #closing: Promise<void> | undefined;
   /** Set by the executor: a claimed task counts as ready until its handler has started. */
   isUnstarted: (claim: Claim) => boolean = () => false;
@@ -109,6 +107,7 @@ export class EmbeddedBroker implements Broker {
     const uniques = new Uniques(core, (holder) => this.#replace(holder));
     this.#settling = new Settling(core, uniques, (batch) => this.#intake.addAll(batch));
     this.#readying = new Readying(core, this.#settling);
+    this.#claiming = new Claiming(core, this.#readying);
     this.finals = new Finals(core, this.#settling, this.#readying, uniques);
     this.#intake = new Intake(core, uniques, options.limits, this.finals);
     this.#pruning = new Pruning(core);
@@ -128,56 +127,7 @@ export class EmbeddedBroker implements Broker {
   }
 
   claim(accept: (head: Head) => Verdict, max: number): readonly EmbeddedClaim[] {
-    const claims: EmbeddedClaim[] = [];
-    if (this.#commits.ended !== undefined) return claims;
-    const serial = ++this.#claimSerial;
-    const fill = (queue: LevelQueue): void => refill(this.#core, queue);
-    let withSuspects = true;
-    while (claims.length < max) {
-      const queue = this.#core.lines.best(serial, fill, withSuspects);
-      const segment = queue?.front(withSuspects);
-      if (queue === undefined || segment === undefined) break;
-      const verdict = this.#claimFrom(segment, accept, max, claims, withSuspects);
-      if (verdict === 'stop') break;
-      if (verdict === 'skip') queue.line.skippedIn = serial;
-      if (verdict === 'hold') queue.line.isHeld = true;
-      if (verdict === 'skipQueue') {
-        for (const line of this.#core.knownLines) {
-          if (line.queue === queue.line.queue) line.skippedIn = serial;
-        }
-      }
-      if (verdict === 'pass') withSuspects = false;
-    }
-    return claims;
-  }
-
-  /** Stays in one segment while it lasts: no other line can get better meanwhile. */
-  #claimFrom(
-    segment: Segment,
-    accept: (head: Head) => Verdict,
-    max: number,
-    claims: EmbeddedClaim[],
-    withSuspects: boolean,
-  ): Verdict {
-    while (claims.length < max) {
-      const index = segment.firstClaimable(withSuspects);
-      if (index < 0) break;
-      const claim = this.#core.newClaim(segment, index);
-      const verdict = accept(claim);
-      if (verdict === 'take') {
-        segment.claim(index);
-        segment.claims[index] = claim;
-        if (segment.resident) this.#core.residentTasks--;
-        claims.push(claim);
-      } else if (verdict === 'park' && claim.lane !== claim.name) {
-        this.#readying.park(claim);
-      } else if (typeof verdict === 'object' && claim.lane !== verdict.aside) {
-        this.#readying.moveAside(claim, verdict.aside);
-      } else {
-        return verdict === 'park' || typeof verdict === 'object' ? 'skip' : verdict;
-      }
-    }
-    return 'take';
+    return this.#commits.ended === undefined ? this.#claiming.claim(accept, max) : [];
   }
 
   hold(claims: readonly Claim[]): Hold {
@@ -236,22 +186,23 @@ export class EmbeddedBroker implements Broker {
   }
 
   resumeLine(queue: string, lane: string): void {
-    this.#core.line(queue, lane).isHeld = false;
-    this.#core.wake();
+    const line = this.#core.lanes.find(queue, lane);
+    if (line !== undefined && this.#claiming.resume(line)) this.#core.wake();
   }
 
   resumeAll(): void {
-    for (const line of this.#core.knownLines) line.isHeld = false;
-    this.#core.wake();
+    let isWoken = false;
+    for (const line of this.#core.lanes) if (this.#claiming.resume(line)) isWoken = true;
+    if (isWoken) this.#core.wake();
   }
 
   order(rules: OrderRules): void {
-    this.#core.rules = rules;
+    this.#core.lines.order(rules);
   }
 
   backlog(): number {
-    const { residentTasks, lines } = this.#core;
-    return residentTasks + (lines.hasSpilled ? SPILLED_BACKLOG : 0);
+    const { residentTasks, heldTasks, lines } = this.#core;
+    return residentTasks - heldTasks + (lines.hasSpilled ? SPILLED_BACKLOG : 0);
   }
 
   onReady(wake: () => void): void {

@@ -181,6 +181,7 @@ export class CommitCycle {
       if (segment.fresh.length > 0) tell.push(this.#putResults(turn, segment));
       if (segment.left === 0) this.#endSegment(segment);
     }
+    this.#core.idleLines.forget();
     turn.expiries.put(tables);
     this.#core.putMeta();
     return tell;
@@ -211,6 +212,7 @@ export class CommitCycle {
   #endSegment(segment: Segment): void {
     const { tables } = this.#core;
     this.#core.forget(segment);
+    this.#core.idleLines.add(segment.line.line);
     if (!segment.isPut) return;
     segment.isPut = false;
     tables.delete('ready', readyKey(segment));
@@ -243,7 +245,9 @@ export class CommitCycle {
     for (const segment of turn.newSegments) {
       segment.isFlushed = true;
       if (!segment.resident) core.evict(segment);
-      if (!segment.resident || segment.heldFrom < segment.count) mayClaim = true;
+      if (segment.resident && segment.heldFrom >= segment.count) continue;
+      core.lines.wake(segment.line);
+      mayClaim = true;
     }
     for (const tell of finish) tell();
     for (const { waiting, settled } of turn.settled) core.waiters.tellAll(waiting, settled);

@@ -3,20 +3,21 @@
  * commit will make durable. The verbs of the port are in files of their own (`intake`, `settling`, `finals`,
  * `upkeep`) and work on this; it decides nothing about tasks.
  */
-import { createHash } from 'node:crypto';
-import { laneKind } from '../../task/lane.js';
 import type { TransferredPayload } from '../../task/task.js';
-import type { OrderRules } from '../broker.js';
 import type { EmbeddedBlobs } from './blobs.js';
 import { type ClaimSource, EmbeddedClaim } from './claim.js';
 import type { CommitCycle } from './commit.js';
 import { Counters } from './counters.js';
 import { DoneRows } from './done-rows.js';
-import { PLAIN_LANE, readU48, taskKey, u16, u48 } from './keys.js';
-import { type LevelQueue, type Line, Lines } from './lines.js';
+import { IdleLines } from './idle-lines.js';
+import { readU48, taskKey, u16, u48 } from './keys.js';
+import { Lanes } from './lanes.js';
+import type { LevelQueue } from './line.js';
+import { Lines } from './lines.js';
 import { Names } from './names.js';
 import { putNext, readNext } from './numbering.js';
 import { openRecord, type TaskRecord } from './record.js';
+import { Room } from './room.js';
 import { Segment } from './segment.js';
 import { StageRanges } from './stage-ranges.js';
 import { afterPrefix, type Tables } from './tables.js';
@@ -40,6 +41,8 @@ export interface CoreOptions {
   readonly onSuspectEnded?: () => void;
   /** A row that cannot be read; it is left where it is and passed over. */
   readonly onCorrupt?: (error: Error) => void;
+  /** 8 latin1 characters for the name of a lane, so that a test can have two names meet. */
+  readonly laneHash?: (name: string) => string;
 }
 
 export class Core implements ClaimSource {
@@ -47,6 +50,9 @@ export class Core implements ClaimSource {
   readonly where: string;
   readonly storeNumber: number;
   readonly lines = new Lines();
+  readonly lanes: Lanes;
+  readonly idleLines = new IdleLines(this);
+  readonly room = new Room(this);
   readonly waiters = new Waiters();
   readonly taskNames: Names;
   readonly queueNames: Names;
@@ -60,7 +66,6 @@ export class Core implements ClaimSource {
   readonly transfers = new Map<string, TransferredPayload>();
   readonly #windowTasks: number;
   readonly #windowBytes: number;
-  readonly #lineCache = new Map<string, Line>();
   commits!: CommitCycle;
   /** Absent where payloads and results are kept in the rows of their tasks, whatever their size. */
   blobs: EmbeddedBlobs | undefined;
@@ -69,6 +74,8 @@ export class Core implements ClaimSource {
   flushedUpTo: number;
   /** Waiting tasks in memory. */
   residentTasks = 0;
+  /** Those of them whose lines are held. */
+  heldTasks = 0;
   /** Bytes of segments in memory, also of those whose tasks are running. */
   residentBytes = 0;
   readonly now: () => number;
@@ -76,7 +83,6 @@ export class Core implements ClaimSource {
   readonly #onSuspectEnded: () => void;
   readonly onCorrupt: (error: Error) => void;
   wake: () => void = () => {};
-  rules: OrderRules = { weightOf: () => 1, isOpen: () => true };
 
   constructor(options: CoreOptions) {
     const { tables } = options;
@@ -91,6 +97,7 @@ export class Core implements ClaimSource {
     this.#windowBytes = options.windowBytes ?? WINDOW_BYTES;
     this.taskNames = new Names('task', tables);
     this.queueNames = new Names('queue', tables);
+    this.lanes = new Lanes(tables, this.queueNames, options.laneHash);
     this.counters = new Counters(tables);
     this.doneRows = new DoneRows(tables, options.where);
     this.stages = new StageRanges(tables);
@@ -107,27 +114,6 @@ export class Core implements ClaimSource {
     return this.taskNames.name(number);
   }
 
-  /** The lines that are known. */
-  get knownLines(): Iterable<Line> {
-    return this.#lineCache.values();
-  }
-
-  /** The line of a queue; a lane other than the plain one gets a stored name on first use. */
-  line(queueName: string, laneName = ''): Line {
-    const key = laneName === '' ? queueName : `${queueName}\0${laneName}`;
-    let line = this.#lineCache.get(key);
-    if (line === undefined) {
-      const lane = laneName === '' ? PLAIN_LANE : hashLane(laneName);
-      if (laneName !== '' && !this.tables.has('lane', lane)) {
-        this.tables.put('lane', lane, Buffer.from(laneName, 'utf8'));
-      }
-      const queue = this.queueNames.number(queueName);
-      line = { queue, queueName, lane, laneName, kind: laneKind(laneName), skippedIn: 0, isHeld: false };
-      this.#lineCache.set(key, line);
-    }
-    return line;
-  }
-
   /**
    * The newest segment of a level, in place of the one that was open. The commit that stores it closes it.
    */
@@ -135,16 +121,31 @@ export class Core implements ClaimSource {
     if (queue.open !== undefined) queue.open.sealed = true;
     const segment = new Segment(this.nextSegment++, queue, createdAt, kind);
     queue.open = segment;
-    this.segments.set(segment.number, segment);
+    this.hold(segment);
+    if (this.isWindowFull) this.room.make('keep others');
     segment.resident = queue.spilledFrom === undefined && !this.isWindowFull;
-    if (segment.resident) queue.segments.push(segment);
-    else {
-      queue.spilledFrom ??= segment.number;
+    if (segment.resident) {
+      queue.segments.push(segment);
+      if (queue.line.kind === 'limit' || queue.line.isHeld) this.room.note(queue.line);
+    } else {
+      this.lines.spill(queue, queue.spilledFrom ?? segment.number);
       queue.unflushed++;
     }
     this.lines.wake(queue);
     this.commits.turn.newSegments.push(segment);
     return segment;
+  }
+
+  /** From now on this segment is the one that others find. */
+  hold(segment: Segment): void {
+    this.segments.set(segment.number, segment);
+    segment.line.line.live++;
+  }
+
+  /** Waiting tasks came into memory or left it, other than by a claim. */
+  waitingChanged({ line: { line } }: Segment, change: number): void {
+    this.residentTasks += change;
+    if (line.isHeld) this.heldTasks += change;
   }
 
   /** One more task waits in an open segment, which takes this many bytes more. */
@@ -154,7 +155,7 @@ export class Core implements ClaimSource {
       segment.line.insert(segment);
       this.lines.wake(segment.line);
     }
-    this.residentTasks++;
+    this.waitingChanged(segment, 1);
     this.residentBytes += bytes;
     segment.heldBytes += bytes;
   }
@@ -162,6 +163,19 @@ export class Core implements ClaimSource {
   /** A spilled segment is flushed: from now on it is in the store only. */
   evict(segment: Segment): void {
     segment.line.unflushed--;
+    this.#letGo(segment);
+  }
+
+  /** The same of one that was in memory, with all others of its level. */
+  evictResident(segment: Segment): void {
+    segment.resident = false;
+    this.waitingChanged(segment, -segment.waiting);
+    const { line } = segment;
+    this.lines.spill(line, Math.min(segment.number, line.spilledFrom ?? segment.number));
+    this.#letGo(segment);
+  }
+
+  #letGo(segment: Segment): void {
     for (let index = 0; index < (segment.waiters?.length ?? 0); index++) this.waiters.move(segment, index);
     for (const record of segment.records) {
       if (record === undefined) continue;
@@ -175,7 +189,9 @@ export class Core implements ClaimSource {
   forget(segment: Segment): void {
     this.residentBytes -= segment.heldBytes;
     segment.heldBytes = 0;
-    if (this.segments.get(segment.number) === segment) this.segments.delete(segment.number);
+    if (this.segments.get(segment.number) !== segment) return;
+    this.segments.delete(segment.number);
+    segment.line.line.live--;
   }
 
   newClaim(segment: Segment, index: number): EmbeddedClaim {
@@ -221,26 +237,12 @@ export class Core implements ClaimSource {
       const [row] = this.tables.range('ready', { start, end: '\u0100', limit: 1 });
       if (row === undefined) return;
       const prefix = row[0].slice(0, 11);
-      const queue = this.levelQueue(prefix);
-      queue.spilledFrom = readU48(row[0], 11);
+      const queue = this.lanes.levelQueue(prefix);
+      this.lines.spill(queue, readU48(row[0], 11));
       this.lines.wake(queue);
       start = afterPrefix(prefix);
     }
   }
-
-  /** The level queue that a key of `ready` begins with. */
-  levelQueue(prefix: string): LevelQueue {
-    const lane = prefix.slice(2, 10);
-    const queueName = this.queueNames.name((prefix.charCodeAt(0) << 8) | prefix.charCodeAt(1));
-    const stored = lane === PLAIN_LANE ? undefined : this.tables.get('lane', lane);
-    const line = this.line(queueName, stored === undefined ? '' : Buffer.from(stored).toString('utf8'));
-    return this.lines.at(line, 9 - prefix.charCodeAt(10));
-  }
-}
-
-function hashLane(name: string): string {
-  const lane = createHash('sha256').update(name).digest().toString('latin1', 0, 8);
-  return lane === PLAIN_LANE ? `${lane.slice(0, 7)}\x01` : lane;
 }
 
 /** Keys in the tables under which one segment's tasks are found. */

@@ -187,7 +187,7 @@ export class EmbeddedInspect implements Inspect {
   #fromSegment([key, row]: Row): Cell | undefined {
     const number = readU48(key, 11);
     const stored = (): Segment | undefined =>
-      readSegment(this.#core, this.#core.levelQueue(key.slice(0, 11)), number, row, 'look');
+      readSegment(this.#core, this.#core.lanes.levelQueue(key.slice(0, 11)), number, row, 'look');
     const segment = this.#core.segments.get(number) ?? stored();
     return segment === undefined ? undefined : this.#cellOf(key, segment);
   }

@@ -134,8 +134,8 @@ export class Intake {
 
   #addPlace(task: NewTask, meta: Uint8Array | undefined, now: number): Ticket {
     const core = this.#core;
-    const line = core.line(task.queue, task.unhandled === true ? task.name : task.lane);
-    const queue = core.lines.at(line, task.level);
+    const line = core.lanes.line(task.queue, task.unhandled === true ? task.name : task.lane);
+    const queue = line.at(task.level);
     const bytes = TASK_HEADER_BYTES + task.body.length + (meta?.length ?? 0);
     let segment = queue.open;
     if (segment === undefined || segment.isRefs || !segment.hasRoomFor(bytes)) {
@@ -161,7 +161,7 @@ export class Intake {
     if (this.#births.next >= BIRTHS_PER_SEGMENT) this.#births = { segment: core.nextSegment++, next: 0 };
     const { segment } = this.#births;
     const index = this.#births.next++;
-    const line = core.line(task.queue);
+    const line = core.lanes.line(task.queue);
     const idBytes = new Uint8Array(ID_BYTES);
     const { storeNumber: store } = core;
     writeId(idBytes, 0, { store, segment, index, queue: line.queue, level: task.level, flags: FLAG_RECORD });

@@ -1,149 +1,137 @@
 /**
- * Lines: one per (queue, lane), ten levels each. The window in memory holds the front of every level; what
- * does not fit waits in the store and is read back segment by segment when the front runs out, so memory does
- * not grow with the backlog. Order inside a level is segment number, then place: plain enqueue order.
+ * All lines, and which of them is claimed from next: highest level first, unless ageing puts another before;
+ * within a level as `LevelOrder` says. A line that is held, or has nothing to claim, is in no list, so that
+ * claims never look at it.
  */
-import type { LaneKind } from '../../task/lane.js';
-import { levelPrefix } from './keys.js';
-import type { Segment } from './segment.js';
-
-export interface Line {
-  readonly queue: number;
-  readonly queueName: string;
-  /** 8 latin1 characters; `PLAIN_LANE` for tasks without a limit of their own. */
-  readonly lane: string;
-  /** `''` for the plain lane. */
-  readonly laneName: string;
-  readonly kind: LaneKind;
-  /** Passed over in the claim with this serial. */
-  skippedIn: number;
-  /** Out of all claims until it is resumed. */
-  isHeld: boolean;
-}
-
-/** One level of one line. */
-export class LevelQueue {
-  readonly line: Line;
-  readonly level: number;
-  /** Key prefix of its segments. */
-  readonly prefix: string;
-  /** Resident segments with waiting places, by number. */
-  readonly segments: Segment[] = [];
-  /** First segment number that is only in the store; `undefined` when the window holds everything. */
-  spilledFrom: number | undefined;
-  /** Segments of this level that are spilled and not flushed yet: they cannot be read back before. */
-  unflushed = 0;
-  /**
-   * The newest segment, while it still takes tasks or references in this turn. There is one, so order is
-   * exact.
-   */
-  open: Segment | undefined;
-
-  constructor(line: Line, level: number) {
-    this.line = line;
-    this.level = level;
-    this.prefix = levelPrefix(line.queue, line.lane, level);
-  }
-
-  /**
-   * The segment whose first waiting place is next, if it may start now.
-   * @param withSuspects  Without them it is the first segment that has something else.
-   */
-  front(withSuspects = true): Segment | undefined {
-    for (;;) {
-      const segment = this.segments[0];
-      if (segment === undefined) return undefined;
-      if (segment.waiting > 0) {
-        if (segment.firstClaimable() < 0) return undefined;
-        return withSuspects ? segment : this.#frontBehindSuspects();
-      }
-      this.segments.shift();
-    }
-  }
-
-  #frontBehindSuspects(): Segment | undefined {
-    for (const segment of this.segments) {
-      if (segment.firstClaimable(false) >= 0) return segment;
-      // What is held back holds back what comes behind it.
-      if (segment.waiting > 0 && segment.firstClaimable() < 0) return undefined;
-    }
-    return undefined;
-  }
-
-  /** Puts a segment into its place by number; it may be there already. */
-  insert(segment: Segment): void {
-    const { segments } = this;
-    let at = segments.length;
-    while (at > 0 && segments[at - 1]!.number > segment.number) at--;
-    if (segments[at - 1] !== segment) segments.splice(at, 0, segment);
-  }
-}
+import type { Ageing, OrderRules } from '../broker.js';
+import { LevelOrder } from './level-order.js';
+import { LEVELS, type LevelQueue, type Line } from './line.js';
+import type { Look } from './look.js';
 
 export class Lines {
-  readonly #lines = new Map<string, LevelQueue[]>();
-  /** Level queues by level; those with nothing to claim are dropped when met and put back by `wake`. */
-  readonly #levels: LevelQueue[][] = Array.from({ length: 10 }, () => []);
-  readonly #listed = new Set<LevelQueue>();
+  readonly #levels = Array.from({ length: LEVELS }, (_, level) => new LevelOrder(level));
+  /** By level: claims that passed over it while it was listed. */
+  readonly #passedOver = new Float64Array(LEVELS);
+  #rules: OrderRules = { weightOf: () => 1, isOpen: () => true };
+  #ageing: Ageing | undefined;
+  /** Level queues with tasks that are only in the store, but for those of lines that are held. */
+  #spilled = 0;
 
-  /** The level queue of a line, made on first use. */
-  at(line: Line, level: number): LevelQueue {
-    const key = `${line.queue}${line.lane}`;
-    let queues = this.#lines.get(key);
-    if (queues === undefined) {
-      queues = Array.from({ length: 10 }, (_, of) => new LevelQueue(line, of));
-      this.#lines.set(key, queues);
-    }
-    return queues[level]!;
+  order(rules: OrderRules): void {
+    this.#rules = rules;
+    this.#ageing = rules.ageing;
+    this.#passedOver.fill(0);
+  }
+
+  isOpen({ siblings, laneName }: Line): boolean {
+    return this.#rules.isOpen(siblings.name, laneName);
   }
 
   /** Makes a level queue a candidate again. */
   wake(queue: LevelQueue): void {
-    if (this.#listed.has(queue)) return;
-    this.#listed.add(queue);
-    this.#levels[queue.level]!.push(queue);
+    if (queue.isListed || queue.line.isHeld) return;
+    this.#levels[queue.level]!.add(queue);
   }
 
-  /**
-   * The level queue whose head is best: highest level, then oldest segment. Lines skipped in this `claim` are
-   * passed over; `refill` is asked for those whose window is empty but whose store is not.
-   */
-  best(serial: number, refill: (queue: LevelQueue) => void, withSuspects: boolean): LevelQueue | undefined {
-    for (let level = 9; level >= 0; level--) {
-      const queues = this.#levels[level]!;
-      let best: LevelQueue | undefined;
-      let bestNumber = 0;
-      for (let at = 0; at < queues.length; at++) {
-        const queue = queues[at]!;
-        if (queue.line.skippedIn === serial || queue.line.isHeld) continue;
-        let front = queue.front(withSuspects);
-        if (front === undefined && queue.segments.length === 0 && queue.spilledFrom !== undefined) {
-          refill(queue);
-          front = queue.front(withSuspects);
-        }
-        if (front === undefined) {
-          if (queue.segments.length === 0 && queue.spilledFrom === undefined) {
-            queues.splice(at--, 1);
-            this.#listed.delete(queue);
-          }
-          continue;
-        }
-        if (best === undefined || front.number < bestNumber) {
-          best = queue;
-          bestNumber = front.number;
-        }
-      }
+  /** Sets from where on its segments are only in the store. */
+  spill(queue: LevelQueue, from: number | undefined): void {
+    if (!queue.line.isHeld) this.#spilled += Number(from !== undefined) - Number(queue.isSpilled);
+    queue.spilledFrom = from;
+  }
+
+  /** Whether tasks wait that are only in the store, other than those of lines that are held. */
+  get hasSpilled(): boolean {
+    return this.#spilled > 0;
+  }
+
+  hold(line: Line): void {
+    line.isHeld = true;
+    for (const queue of line.queues()) {
+      if (queue.isSpilled) this.#spilled--;
+      if (queue.isListed) this.#levels[queue.level]!.remove(queue);
+    }
+  }
+
+  /** @returns whether it may have tasks. */
+  resume(line: Line): boolean {
+    line.isHeld = false;
+    let isWoken = false;
+    for (const queue of line.queues()) {
+      if (queue.isEmpty) continue;
+      if (queue.isSpilled) this.#spilled++;
+      this.wake(queue);
+      isWoken = true;
+    }
+    return isWoken;
+  }
+
+  /** Nothing refers to the line any more, but its turns. */
+  forget(line: Line): void {
+    for (const queue of line.queues()) if (queue.isListed) this.#levels[queue.level]!.forget(queue);
+  }
+
+  /** Passes over a line until the claim ends. */
+  skip(queue: LevelQueue, look: Look): void {
+    queue.line.skippedIn = look.serial;
+    this.#levels[queue.level]!.passOver(queue, look);
+  }
+
+  skipQueue({ line }: LevelQueue, look: Look): void {
+    line.siblings.skippedIn = look.serial;
+  }
+
+  /** Ends a claim's look. */
+  restore({ passedOver }: Look): void {
+    for (const queue of passedOver) this.#levels[queue.level]!.restore(queue);
+    passedOver.length = 0;
+  }
+
+  /** The level queue whose head is best. */
+  best(look: Look): LevelQueue | undefined {
+    look.isAged = false;
+    const due = this.#ageing === undefined ? undefined : this.#bestDue(look, this.#ageing);
+    if (due !== undefined) return due;
+    for (let level = LEVELS - 1; level >= 0 && !look.isSpent; level--) {
+      const best = this.#levels[level]!.best(look);
       if (best !== undefined) return best;
     }
     return undefined;
   }
 
-  /** Whether tasks wait that are only in the store. */
-  get hasSpilled(): boolean {
-    for (const queue of this.#listed) if (queue.spilledFrom !== undefined) return true;
-    return false;
+  /** Whether what is claimed from stays the best while it lasts. */
+  staysBest({ level }: LevelQueue): boolean {
+    return this.#ageing === undefined && !this.#levels[level]!.hasTurns;
   }
 
-  *queues(): Iterable<LevelQueue> {
-    for (const queues of this.#lines.values()) yield* queues;
+  /** To be told of each claim from a queue that need not stay the best. */
+  took(queue: LevelQueue): void {
+    const { level, line } = queue;
+    const order = this.#levels[level]!;
+    if (order.hasTurns) {
+      const isLimited = line.kind === 'limit';
+      order.took(queue, isLimited ? this.#rules.weightOf(line.queueName, line.laneName) : 1);
+    }
+    if (this.#ageing === undefined) return;
+    for (let other = 0; other < LEVELS; other++) {
+      if (other === level || this.#levels[other]!.isEmpty) this.#passedOver[other] = 0;
+      else this.#passedOver[other]!++;
+    }
+  }
+
+  /** From the level that has been passed over most often, if that was often enough. */
+  #bestDue(look: Look, { afterStarts }: Ageing): LevelQueue | undefined {
+    for (;;) {
+      let due = -1;
+      for (let level = LEVELS - 1; level >= 0; level--) {
+        const times = this.#passedOver[level]!;
+        if (times >= afterStarts && (due < 0 || times > this.#passedOver[due]!)) due = level;
+      }
+      if (due < 0) return undefined;
+      const best = this.#levels[due]!.best(look);
+      look.isAged = best !== undefined;
+      if (look.isAged || look.isSpent) return best;
+      // It had nothing to claim, so nothing has waited.
+      this.#passedOver[due] = 0;
+    }
   }
 }

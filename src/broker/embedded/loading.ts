@@ -2,7 +2,7 @@
 import { StoreCorruptError } from '../../errors.js';
 import { type Core, segmentRange } from './core.js';
 import { readU16, readU48, taskKey, u48 } from './keys.js';
-import type { LevelQueue } from './lines.js';
+import type { LevelQueue } from './line.js';
 import { HEADER_BYTES, REF_BYTES, ROW, readHeader, TASK_HEADER_BYTES } from './rows.js';
 import { Segment } from './segment.js';
 
@@ -13,23 +13,28 @@ const BYTES_PER_REFILL = 1024 * 1024;
 /** Puts the next stored segments of a level into its window, which is empty. */
 export function refill(core: Core, queue: LevelQueue): void {
   let bytes = 0;
+  if (core.isWindowFull) core.room.make('evict others');
   for (let read = 0; read < SEGMENTS_PER_REFILL && bytes < BYTES_PER_REFILL; ) {
     if (queue.spilledFrom === undefined || (queue.segments.length > 0 && core.isWindowFull)) return;
     const start = queue.prefix + u48(queue.spilledFrom);
     const end = queue.prefix + u48(core.flushedUpTo + 1);
     const [found] = start < end ? core.tables.range('ready', { start, end, limit: 1 }) : [];
     if (found === undefined) {
-      if (queue.unflushed === 0) queue.spilledFrom = undefined;
+      if (queue.unflushed > 0) return;
+      core.lines.spill(queue, undefined);
+      if (queue.line.live > 0 || queue.line.kind === 'plain') return;
+      core.idleLines.add(queue.line);
+      core.commits.changed();
       return;
     }
     const number = readU48(found[0], 11);
     const hidden = core.stages.hiding(number);
-    queue.spilledFrom = hidden?.end ?? number + 1;
+    core.lines.spill(queue, hidden?.end ?? number + 1);
     // A batch that was staged stands before segments that are here already.
     if (hidden !== undefined || core.segments.has(number)) continue;
     const segment = readSegment(core, queue, number, found[1], 'hold');
     if (segment === undefined) continue;
-    core.segments.set(number, segment);
+    core.hold(segment);
     if (segment.left === 0) {
       core.commits.turn.touched.add(segment);
       core.commits.changed();
@@ -37,9 +42,10 @@ export function refill(core: Core, queue: LevelQueue): void {
     }
     read++;
     bytes += segment.heldBytes;
-    core.residentTasks += segment.waiting;
+    core.waitingChanged(segment, segment.waiting);
     core.residentBytes += segment.heldBytes;
     queue.segments.push(segment);
+    if (queue.line.kind === 'limit') core.room.note(queue.line);
   }
 }
 

@@ -71,7 +71,7 @@ function findStored(core: Core, id: IdParts): Location | undefined {
   const prefix = levelPrefix(id.queue, lane, id.level);
   const row = tables.get('ready', prefix + u48(id.segment));
   if (row === undefined) return undefined;
-  const segment = readSegment(core, core.levelQueue(prefix), id.segment, row, 'look');
+  const segment = readSegment(core, core.lanes.levelQueue(prefix), id.segment, row, 'look');
   if (segment === undefined || segment.isRefs || segment.places[id.index] !== PLACE.waiting) return undefined;
   return { kind: 'place', segment, index: id.index, isLoaded: false };
 }

@@ -26,8 +26,8 @@ export class Readying {
   /** Puts a record at the end of a line. The caller has taken it from where it was. */
   add(record: TaskRecord, lane: string, suspect = false): void {
     const core = this.#core;
-    const line = core.line(record.queue, lane);
-    const queue = core.lines.at(line, record.level);
+    const line = core.lanes.line(record.queue, lane);
+    const queue = line.at(record.level);
     let segment = queue.open;
     if (segment === undefined || !segment.isRefs || segment.sealed || segment.count >= SEGMENT_TASKS) {
       segment = core.openSegment(queue, core.now(), 'refs');

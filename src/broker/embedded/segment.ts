@@ -11,7 +11,7 @@ import { BLOB } from '../../task/blob-ref.js';
 import type { Settled } from '../broker.js';
 import type { EmbeddedClaim } from './claim.js';
 import { putU48 } from './keys.js';
-import type { LevelQueue } from './lines.js';
+import type { LevelQueue } from './line.js';
 import type { TaskRecord } from './record.js';
 import { HEADER_BYTES, type PackedResult, REF_BYTES, ROW, TASK_HEADER_BYTES, writeHeader } from './rows.js';
 import type { Waiter } from './waiters.js';

@@ -61,7 +61,7 @@ export class Settling {
   leave(claim: EmbeddedClaim, as: typeof PLACE.settled | typeof PLACE.gone): void {
     const core = this.#core;
     const { segment, index } = claim;
-    if (segment.resident && segment.places[index] === PLACE.waiting) core.residentTasks--;
+    if (segment.resident && segment.places[index] === PLACE.waiting) core.waitingChanged(segment, -1);
     segment.remove(index, as);
     if (claim.record !== undefined) core.refPlaces.delete(claim.key);
     core.commits.turn.touched.add(segment);
@@ -97,7 +97,7 @@ export class Settling {
   #release(claim: EmbeddedClaim, suspect: boolean): void {
     const { segment, index } = claim;
     segment.unclaim(index);
-    if (segment.resident) this.#core.residentTasks++;
+    if (segment.resident) this.#core.waitingChanged(segment, 1);
     if (suspect) segment.addSuspect(index);
     segment.line.insert(segment);
     this.#core.lines.wake(segment.line);

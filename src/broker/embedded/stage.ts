@@ -17,7 +17,7 @@ import { type Core, readyKey } from './core.js';
 import type { Finals } from './finals.js';
 import { checkNames, type IntakeLimits, metaOf, metasOf } from './intake.js';
 import { PLAIN_LANE, taskKey, u48 } from './keys.js';
-import type { LevelQueue } from './lines.js';
+import type { LevelQueue } from './line.js';
 import { blankRecord, sealRecord } from './record.js';
 import { TASK_HEADER_BYTES } from './rows.js';
 import { blobsOf, Segment } from './segment.js';
@@ -165,8 +165,8 @@ export class EmbeddedStage implements Stage {
 
   #addPlace(task: NewTask, meta: Uint8Array | undefined, now: number, id: Uint8Array, at: number): void {
     const core = this.#core;
-    const line = core.line(task.queue, task.unhandled === true ? task.name : task.lane);
-    const queue = core.lines.at(line, task.level);
+    const line = core.lanes.line(task.queue, task.unhandled === true ? task.name : task.lane);
+    const queue = line.at(task.level);
     const bytes = TASK_HEADER_BYTES + task.body.length + (meta?.length ?? 0);
     let segment = this.#open.get(queue);
     if (segment === undefined || !segment.hasRoomFor(bytes)) {
@@ -189,7 +189,7 @@ export class EmbeddedStage implements Stage {
     if (this.#births.next >= BIRTHS_PER_SEGMENT) this.#births = { segment: this.#next++, next: 0 };
     const { segment } = this.#births;
     const index = this.#births.next++;
-    const { queue } = core.line(task.queue);
+    const { queue } = core.lanes.line(task.queue);
     const { storeNumber: store } = core;
     writeId(id, at, { store, segment, index, queue, level: task.level, flags: FLAG_RECORD });
     const idBytes = id.slice(at, at + ID_BYTES);

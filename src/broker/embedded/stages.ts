@@ -4,10 +4,11 @@
  * all other traffic between them, and gone on with by the next owner: deleting what was abandoned, and
  * putting the delayed tasks of an accepted batch where they are promoted from.
  */
+import { setImmediate } from 'node:timers/promises';
 import { QueueFullError } from '../../errors.js';
 import type { Core } from './core.js';
 import { readU48, taskKey, u48 } from './keys.js';
-import type { LevelQueue } from './lines.js';
+import type { LevelQueue } from './line.js';
 import { readSegment } from './loading.js';
 import { putGap } from './numbering.js';
 import { EMPTY, openRecord } from './record.js';
@@ -25,6 +26,8 @@ const MAX_STAGES = 16;
 /** Rows of segments deleted in one commit, and smaller rows changed in one. */
 const SEGMENT_ROWS_PER_SLICE = 64;
 const ROWS_PER_SLICE = 1_000;
+/** Lines looked at before others have a turn of the event loop; there may be 100,000. */
+const SPANS_PER_TURN = 256;
 
 interface Span {
   readonly table: TableName;
@@ -119,7 +122,7 @@ export class Stages {
       this.#linkBehind(range);
     } else stages.forget(range);
     for (const [queue, first] of queues) {
-      if (queue.spilledFrom === undefined || queue.spilledFrom > first) queue.spilledFrom = first;
+      lines.spill(queue, Math.min(first, queue.spilledFrom ?? first));
       lines.wake(queue);
     }
     this.#core.wake();
@@ -134,12 +137,17 @@ export class Stages {
     stages.put(range);
     try {
       await commits.changed();
-      for (const span of this.#spans(range)) await this.#delete(span);
+      let spans = 0;
+      for (const span of this.#spans(range)) {
+        await this.#delete(span);
+        if (++spans % SPANS_PER_TURN === 0) await setImmediate();
+      }
       commits.check();
       putGap(tables, range.first, range.end);
       stages.delete(range);
       await commits.changed();
       stages.forget(range);
+      if (this.#core.idleLines.addUnused()) await commits.changed();
     } catch (error) {
       // The next owner goes on.
       if (commits.ended === undefined) throw error;
@@ -158,9 +166,11 @@ export class Stages {
 
   /** Where rows of a batch can be. */
   *#spans({ first, end }: StageRange): Iterable<Span> {
-    for (const queue of [...this.#core.lines.queues()]) {
-      const [start, stop] = [queue.prefix + u48(first), queue.prefix + u48(end)];
-      yield { table: 'ready', queue, start, end: stop, limit: SEGMENT_ROWS_PER_SLICE };
+    for (const line of [...this.#core.lanes]) {
+      for (const queue of line.queues()) {
+        const [start, stop] = [queue.prefix + u48(first), queue.prefix + u48(end)];
+        yield { table: 'ready', queue, start, end: stop, limit: SEGMENT_ROWS_PER_SLICE };
+      }
     }
     const [start, stop] = [taskKey(first, 0), taskKey(end, 0)];
     yield { table: 'later', start: PARKED + start, end: PARKED + stop, limit: ROWS_PER_SLICE };

@@ -1,0 +1,162 @@
+/**
+ * Turns of lanes by stride scheduling. Each lane has a pass; the lowest is claimed from next and moves on by
+ * its stride, the shorter the more it weighs. The pass of the newest claim is the level's time. A lane that
+ * comes in does so at that time, or at its own pass when it has had more than its share; it gets nothing for
+ * the time in which it had no tasks.
+ *
+ * Passes are integers, so that equal shares stay equal for ever. `⌈UNIT / w⌉ × w ≥ UNIT`: between the coming
+ * in of a lane of weight 1 and its claim, a lane of weight w is claimed from at most w times. Among equal
+ * passes, who has waited longest goes first.
+ *
+ * @source  Waldspurger, Weihl, "Stride Scheduling: Deterministic Proportional-Share Resource Management",
+ *   MIT/LCS/TM-528, 1995.
+ */
+import type { LevelQueue, QueueLines } from './line.js';
+
+/** Stride of weight 1. */
+const UNIT = 2 ** 20;
+/** Times are set back beyond this, while numbers are exact. Once in years, so that it may look at all. */
+const MAX_TIME = 2 ** 52;
+
+export class Turn {
+  queue: LevelQueue | undefined;
+  /** Of a line that was forgotten: the pass is kept for the case that the lane comes back. */
+  laneName: string | undefined;
+  pass = 0;
+  /** Order among equal passes. */
+  serial = 0;
+  /** The setting back after which its pass holds. */
+  era = 0;
+  /** Index in its heap, −1 when it is in none. */
+  at = -1;
+
+  constructor(queue: LevelQueue | undefined) {
+    this.queue = queue;
+  }
+}
+
+/** The lanes of one queue at one level. */
+export class QueueTurns {
+  readonly siblings: QueueLines;
+  readonly heap = new TurnHeap();
+  /** Lanes of limited tasks among them, also those passed over in the claim under way. */
+  limited = 0;
+  /** Turns of forgotten lines, by the name of their lane. */
+  readonly forgotten = new Map<string, Turn>();
+
+  constructor(siblings: QueueLines) {
+    this.siblings = siblings;
+  }
+}
+
+/** The time of one level. */
+export class LevelTime {
+  #now = 0;
+  #serial = 0;
+  #era = 0;
+
+  /** The turn comes in, behind all that came in at the same pass. */
+  enter(turn: Turn): void {
+    turn.pass = turn.era === this.#era ? Math.max(turn.pass, this.#now) : this.#now;
+    turn.era = this.#era;
+    turn.serial = ++this.#serial;
+  }
+
+  /** It was claimed from. @returns true when {@link setBack} is due. */
+  took(turn: Turn, weight: number): boolean {
+    this.reached(turn);
+    turn.pass = this.#now + Math.max(1, Math.ceil(UNIT / weight));
+    turn.serial = ++this.#serial;
+    return this.#now > MAX_TIME;
+  }
+
+  /** It is the first one, whether it is claimed from or leaves. */
+  reached(turn: Turn): void {
+    if (turn.pass > this.#now) this.#now = turn.pass;
+  }
+
+  /** Turns that were passed over for long, with their queue, count as if they came in now. */
+  isBefore(a: Turn, b: Turn): boolean {
+    const now = this.#now;
+    const [passA, passB] = [a.pass > now ? a.pass : now, b.pass > now ? b.pass : now];
+    return passA < passB || (passA === passB && a.serial < b.serial);
+  }
+
+  /** @param turns  All that are in. */
+  setBack(turns: Iterable<Turn>): void {
+    this.#era++;
+    for (const turn of turns) {
+      turn.pass = Math.max(0, turn.pass - this.#now);
+      turn.era = this.#era;
+    }
+    this.#now = 0;
+  }
+}
+
+/** A binary heap whose members know their places. */
+export class TurnHeap {
+  readonly #turns: Turn[] = [];
+
+  get top(): Turn | undefined {
+    return this.#turns[0];
+  }
+
+  [Symbol.iterator](): Iterator<Turn> {
+    return this.#turns.values();
+  }
+
+  add(turn: Turn): void {
+    turn.at = this.#turns.length;
+    this.#turns.push(turn);
+    this.#up(turn);
+  }
+
+  remove(turn: Turn): void {
+    const last = this.#turns.pop()!;
+    const { at } = turn;
+    turn.at = -1;
+    if (last === turn) return;
+    this.#put(last, at);
+    this.moved(last);
+  }
+
+  /** Its pass has changed. */
+  moved(turn: Turn): void {
+    this.#up(turn);
+    this.#down(turn);
+  }
+
+  #up(turn: Turn): void {
+    let { at } = turn;
+    while (at > 0) {
+      const parent = this.#turns[(at - 1) >> 1]!;
+      if (!isLess(turn, parent)) break;
+      this.#put(parent, at);
+      at = (at - 1) >> 1;
+    }
+    this.#put(turn, at);
+  }
+
+  #down(turn: Turn): void {
+    const turns = this.#turns;
+    let { at } = turn;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= turns.length) break;
+      if (child + 1 < turns.length && isLess(turns[child + 1]!, turns[child]!)) child++;
+      if (!isLess(turns[child]!, turn)) break;
+      this.#put(turns[child]!, at);
+      at = child;
+    }
+    this.#put(turn, at);
+  }
+
+  #put(turn: Turn, at: number): void {
+    this.#turns[at] = turn;
+    turn.at = at;
+  }
+}
+
+function isLess(a: Turn, b: Turn): boolean {
+  return a.pass < b.pass || (a.pass === b.pass && a.serial < b.serial);
+}
