@@ -11,6 +11,7 @@
  * fails.
  */
 import type { Backend } from '../broker/broker.js';
+import { ageingThemes } from './conformance/ageing.js';
 import { batchThemes } from './conformance/batches.js';
 import { blobThemes } from './conformance/blobs.js';
 import { claimThemes } from './conformance/claim.js';
@@ -20,6 +21,8 @@ import { enqueueThemes } from './conformance/enqueue.js';
 import { inspectThemes } from './conformance/inspect.js';
 import { keyValueThemes } from './conformance/key-value.js';
 import { lacksThemes } from './conformance/lacks.js';
+import { laneMoveThemes } from './conformance/lane-moves.js';
+import { laneThemes } from './conformance/lanes.js';
 import { listThemes } from './conformance/list.js';
 import { releaseThemes } from './conformance/release.js';
 import { reopenThemes } from './conformance/reopen.js';
@@ -82,6 +85,9 @@ const THEMES: readonly Theme[] = [
   ...retentionThemes,
   ...controlThemes,
   ...unhandledThemes,
+  ...laneThemes,
+  ...laneMoveThemes,
+  ...ageingThemes,
   ...inspectThemes,
   ...listThemes,
   ...keyValueThemes,

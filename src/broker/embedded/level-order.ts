@@ -47,8 +47,11 @@ export class LevelOrder {
   /** Takes a level queue out that is listed. */
   remove(queue: LevelQueue): void {
     const turns = turnsOf(queue);
-    if (turns === undefined) this.#plain.splice(this.#plain.indexOf(queue), 1);
-    else this.#leave(turns, queue.turn!);
+    if (turns !== undefined) this.#leave(turns, queue.turn!);
+    else {
+      this.#plain.splice(this.#plain.indexOf(queue), 1);
+      queue.isListed = false;
+    }
   }
 
   /** Its line is forgotten; what it had more than its share is remembered until its turn would have come. */
