@@ -20,6 +20,7 @@ import {
 import type { TableName, Tables } from '#src/broker/embedded/tables.js';
 import { decodeBlobRef, isBlobRef } from '#src/task/blob-ref.js';
 import { parseId } from '#src/task/id.js';
+import { laneKind } from '#src/task/lane.js';
 
 const FINAL_CODES = { completed: '\0', dead: '\x01', cancelled: '\x02' } as const;
 
@@ -57,6 +58,7 @@ class StoreCheck {
   readonly #waiting = new Set<string>();
   readonly #tasks = new Map<string, StoredTask>();
   readonly #queues = new Map<number, string>();
+  readonly #laneNames = new Map<string, string>();
   readonly #counts: Record<string, Record<string, number>> = {};
   readonly #rows: Partial<Record<TableName, number>> = {};
   readonly #blobs: Record<string, number> = {};
@@ -70,6 +72,7 @@ class StoreCheck {
     for (const [key, value] of this.#all('name')) {
       if (key[0] === '\x01') this.#queues.set(readU16(key, 1), Buffer.from(value).toString());
     }
+    for (const [key, value] of this.#all('lane')) this.#laneNames.set(key, Buffer.from(value).toString());
     for (const [key, row] of this.#all('task')) this.#records.set(key, openRecord(row, 'store'));
     this.#readResults();
     this.#readSegments();
@@ -127,14 +130,13 @@ class StoreCheck {
     let placed = 0;
     for (const [key, bytes] of this.#all('ready')) {
       const { row, kind, count } = readHeader(bytes, 'store', ROW.tasks, ROW.refs);
-      const isAside = key.slice(2, 10) !== PLAIN_LANE;
+      const lane = key.slice(2, 10);
+      const laneName = lane === PLAIN_LANE ? '' : this.#laneNames.get(lane)!;
       const number = readU48(key, 11);
-      if (isAside) {
+      if (lane !== PLAIN_LANE) {
         placed++;
-        assert.equal(
-          Buffer.from(this.#tables.get('place', u48(number))!).toString('latin1'),
-          key.slice(2, 10),
-        );
+        this.#lanes.add(lane);
+        assert.equal(Buffer.from(this.#tables.get('place', u48(number))!).toString('latin1'), lane);
       }
       let open = 0;
       let next = HEADER_BYTES;
@@ -151,13 +153,19 @@ class StoreCheck {
         this.#tasks.set(task, { state: 'ready' });
         const queue = this.#queues.get(readU16(key, 0))!;
         this.#count(queue, 'ready');
-        if (isAside) this.#count(queue, 'unhandled');
+        if (laneKind(laneName) === 'aside') this.#count(queue, 'unhandled');
       }
       this.#openPlaces.push([number, open]);
     }
+    const lanes = [...this.#laneNames.keys()];
+    // What is being staged may have a lane before it has a segment.
+    const [staged] = this.#tables.range('meta', { start: 'stage:', end: 'stage;', limit: 1 });
+    if (staged === undefined)
+      assert.deepEqual(lanes, [...this.#lanes].sort(), 'a lane has tasks, and a name');
     this.#all('place');
     assert.equal(this.#rows.place, placed, 'the lane is noted of stored segments only');
   }
+  readonly #lanes = new Set<string>();
   readonly #openPlaces: [segment: number, open: number][] = [];
 
   /** Stored segments in which nothing is left to do; they go when they are met. */
@@ -219,7 +227,7 @@ class StoreCheck {
       );
     }
     for (const [key] of this.#all('note')) assert.ok(this.#waiting.has(key), 'what is noted is not final');
-    for (const table of ['expiry', 'unique', 'lane', 'fact', 'meta'] as const) this.#all(table);
+    for (const table of ['expiry', 'unique', 'fact', 'meta'] as const) this.#all(table);
   }
 
   #checkCounters(): void {

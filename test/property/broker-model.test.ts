@@ -5,8 +5,10 @@
  */
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
+import { limitLane } from '#src/task/lane.js';
+import { CLAIM_MODES } from './claim-modes.js';
 import { type Disk, LmdbDisk, MemoryDisk } from './disks.js';
-import { type ClaimMode, type Ending, Rig, type Staged } from './rig.js';
+import { type Ending, Rig, type Staged } from './rig.js';
 
 type Step = fc.AsyncCommand<object, Rig>;
 
@@ -31,6 +33,7 @@ interface Draft {
   readonly delay?: number;
   readonly startAfterCommit?: boolean;
   readonly unhandled?: boolean;
+  readonly key?: string;
   readonly size?: number;
   readonly unique?: { key: string; onConflict: 'keep' | 'replace' | 'reject'; forMs?: number };
 }
@@ -44,12 +47,15 @@ const special = {
   delay: fc.integer({ min: 1, max: 20 }),
   startAfterCommit: fc.boolean(),
   unhandled: fc.boolean(),
+  key: fc.constantFrom('p', 'p', 'q', ''),
   /** Of the payload, and about that of the result: kept in files. */
   size: fc.constantFrom(0, 0, 0, 0, 0, 0, 20_000, 20_000, 400_000, 1_100_000),
   unique,
 };
+const limited = { ...plain, key: fc.constantFrom('p', 'p', 'q') };
 const draft = fc.oneof(
   { weight: 3, arbitrary: fc.record(plain) },
+  { weight: 2, arbitrary: fc.record(limited) },
   { weight: 1, arbitrary: fc.record(special, { requiredKeys: ['name', 'queue', 'level'] }) },
 ) as fc.Arbitrary<Draft>;
 const keepMs = fc.constantFrom(0, 0, 5_000, 1e8, Number.POSITIVE_INFINITY);
@@ -57,10 +63,11 @@ const keepMs = fc.constantFrom(0, 0, 5_000, 1e8, Number.POSITIVE_INFINITY);
 /** Due times that are all different, so that their order is known. */
 let dueSerial = 0;
 
-function shapeOf({ delay, unhandled, ...shape }: Draft, now: number) {
+function shapeOf({ delay, unhandled, key, ...shape }: Draft, now: number) {
   return {
     ...shape,
     ...(delay === undefined ? {} : { runAt: now + delay * 1_000 + (dueSerial++ % 997) }),
+    ...(key === undefined ? {} : { lane: limitLane(shape.name, key) }),
     ...(unhandled === true && shape.name === 'x' ? { unhandled } : {}),
   };
 }
@@ -76,7 +83,7 @@ const work: fc.Arbitrary<Step>[] = [
   fc
     .tuple(
       fc.integer({ min: 1, max: 9 }),
-      fc.constantFrom<ClaimMode>('take', 'take', 'skip queue a', 'park name x'),
+      fc.oneof({ weight: 2, arbitrary: fc.constant('take' as const) }, fc.constantFrom(...CLAIM_MODES)),
     )
     .map(([max, mode]) => step(`claim ${max}, ${mode}`, (rig) => rig.claim(max, mode))),
   fc
@@ -128,6 +135,8 @@ const rest: fc.Arbitrary<Step>[] = [
     .tuple(fc.nat(200), fc.boolean())
     .map(([pick, byTicket]) => step(`wait ${pick} ${byTicket}`, (rig) => rig.wait(pick, byTicket))),
   fc.nat(50).map((pick) => step(`settle again ${pick}`, (rig) => rig.settleAgain(pick))),
+  fc.constantFrom('p', 'a ', '\0').map((part) => step(`close ${part}`, (rig) => rig.gate.close(part))),
+  fc.constantFrom('all', 'queue a').map((what) => step(`resume ${what}`, (rig) => rig.resume(what as 'all'))),
   fc.boolean().map((isReleased) => step(`turn ${isReleased}`, (rig) => rig.turn(isReleased))),
   fc.constant(step('flush', (rig) => rig.flush())),
   fc.constant(step('verify', (rig) => rig.verify())),

@@ -3,6 +3,7 @@
  * of segments, windows or commits.
  */
 import type { Head } from '#src/broker/broker.js';
+import { laneKind } from '#src/task/lane.js';
 
 export type ModelState =
   | 'scheduled'
@@ -23,8 +24,10 @@ export interface ModelTask {
   readonly unique?: { readonly key: string; readonly forMs?: number };
   id: string;
   state: ModelState;
-  /** `''`, or its name when it waits aside. */
+  /** Where it stands: `''`, its name when it waits aside, or the lane of its limits. */
   lane: string;
+  /** The lane of its limits, `''` for none. */
+  own: string;
   /** Place in its line: lower is sooner. */
   order: number;
   /** Waits for its flush before it starts. */
@@ -44,6 +47,7 @@ export interface ModelDraft {
   readonly runAt?: number;
   readonly startAfterCommit?: boolean;
   readonly unhandled?: boolean;
+  readonly lane?: string;
   readonly unique?: { key: string; forMs?: number; onConflict: 'keep' | 'replace' | 'reject' };
 }
 
@@ -51,6 +55,8 @@ const FINAL: readonly ModelState[] = ['completed', 'dead', 'cancelled'];
 
 export class Model {
   tasks: ModelTask[] = [];
+  /** Lines that are held, and whether that is certain: without tasks they may have been forgotten. */
+  held = new Map<string, boolean>();
   holders: { name: string; key: string; text: string; until: number }[] = [];
   now = 0;
   #order = 0;
@@ -58,6 +64,7 @@ export class Model {
   clone(): Model {
     const copy = Object.assign(new Model(), structuredClone({ tasks: this.tasks, holders: this.holders }));
     copy.now = this.now;
+    copy.held = new Map(this.held);
     copy.#order = this.#order;
     return copy;
   }
@@ -93,7 +100,8 @@ export class Model {
       ...{ text, name, queue, level, id: '', failures: 0, attempts: 0, expiresAt: 0, ending: '' },
       ...(unique === undefined ? {} : { unique: { key: unique.key, ...forMsOf(unique) } }),
       state: isLater ? 'scheduled' : 'ready',
-      lane: !isLater && draft.unhandled ? name : '',
+      lane: !isLater && draft.unhandled ? name : (draft.lane ?? ''),
+      own: draft.lane ?? '',
       order: ++this.#order,
       held: draft.startAfterCommit === true,
       runAt: draft.runAt ?? 0,
@@ -150,7 +158,7 @@ export class Model {
       if (holder === undefined) this.#take(task.name, task.unique, task.text);
     }
     task.failures = 0;
-    this.toEnd(task, '');
+    this.toEnd(task, task.own);
     return 'done';
   }
 
@@ -164,13 +172,28 @@ export class Model {
   promote(limit: number): number {
     const due = this.tasks.filter((task) => task.state === 'scheduled' && task.runAt <= this.now);
     due.sort((a, b) => a.runAt - b.runAt);
-    for (const task of due.slice(0, limit)) this.toEnd(task, '');
+    for (const task of due.slice(0, limit)) this.toEnd(task, task.own);
     return Math.min(due.length, limit);
+  }
+
+  hold(line: string): void {
+    this.held.set(line, true);
+  }
+
+  /** To be called after each change: a line that has no tasks may be forgotten. */
+  looked(): void {
+    if (this.held.size === 0) return;
+    const used = new Set<string>();
+    for (const task of this.tasks) {
+      if (task.state === 'ready' || task.state === 'running') used.add(lineOf(task));
+    }
+    for (const line of this.held.keys()) if (!used.has(line)) this.held.set(line, false);
   }
 
   /** The owner is gone; what it had in hand waits again where it was. */
   ownerGone(): void {
     for (const task of this.tasks) if (task.state === 'running') task.state = 'ready';
+    this.held.clear();
   }
 
   /** By queue: counts that are not zero. */
@@ -184,7 +207,7 @@ export class Model {
       if (state === 'deleted' || state === 'pruned') continue;
       add(queue, state);
       if (state === 'scheduled' && attempts > 0) add(queue, 'retrying');
-      if ((state === 'ready' || state === 'running') && lane !== '') add(queue, 'unhandled');
+      if ((state === 'ready' || state === 'running') && laneKind(lane) === 'aside') add(queue, 'unhandled');
     }
     return counts;
   }
@@ -199,6 +222,10 @@ export function isHeadOf(
   { queue, lane, level }: Pick<Head, 'queue' | 'lane' | 'level'>,
 ): boolean {
   return task.queue === queue && task.lane === lane && task.level === level;
+}
+
+export function lineOf({ queue, lane }: Pick<Head, 'queue' | 'lane'>): string {
+  return `${queue} ${lane}`;
 }
 
 export function isKept({ state }: ModelTask): boolean {

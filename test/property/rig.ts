@@ -8,18 +8,19 @@ import type { Backend, Broker, Claim, Head, Settlement, Ticket, Verdict } from '
 import { openEmbedded } from '#src/broker/embedded/broker.js';
 import type { Tables } from '#src/broker/embedded/tables.js';
 import { isBlobRef } from '#src/task/blob-ref.js';
+import { laneKind } from '#src/task/lane.js';
 import type { TaskView } from '#src/task/task.js';
 import { checkStore } from '../broker/store-check.js';
 import { payloadFor } from '../fixtures/kill-oracle.js';
+import { type ClaimMode, Gate, verdictOf } from './claim-modes.js';
 import type { Disk } from './disks.js';
 import { LargeBytes } from './large.js';
-import { endOf, isHeadOf, isKept, Model, type ModelDraft, type ModelTask } from './model.js';
+import { endOf, isHeadOf, isKept, lineOf, Model, type ModelDraft, type ModelTask } from './model.js';
 import { told, type Waiting } from './waiting.js';
 
 export type Ending = 'complete' | 'complete with a note' | 'bury' | 'cancel' | 'release' | 'retry';
 type Shape = Omit<ModelDraft, 'text'> & { readonly size?: number };
 export type Staged = 'accept' | 'abandon' | 'crash' | 'reopen';
-export type ClaimMode = 'take' | 'skip queue a' | 'park name x';
 
 const LIMITS = { maxPendingEnqueues: 100_000, maxPendingBytes: 1e9 };
 const DAY_MS = 86_400_000;
@@ -42,6 +43,7 @@ export class Rig {
   /** Everything is flushed: what can be claimed is exact. */
   #isFlushed = true;
   #serial = 0;
+  readonly gate = new Gate();
   readonly corrupt: Error[] = [];
 
   constructor(disk: Disk, windowTasks: number) {
@@ -81,8 +83,13 @@ export class Rig {
       onCorrupt,
     });
     this.#large.use(this.#backend.blobs!);
+    this.#broker.order(this.gate.rules(() => this.model));
     this.#isFlushed = true;
     this.#lost = 0;
+  }
+
+  resume(what: 'all' | 'queue a'): void {
+    this.gate.resume(what, this.model, this.#broker);
   }
 
   #draftOf({ size, ...shape }: Shape): ModelDraft {
@@ -166,31 +173,37 @@ export class Rig {
 
   async claim(max: number, mode: ClaimMode): Promise<void> {
     let isExact = this.#isFlushed;
+    const { model } = this;
     const taken: string[] = [];
     const skipped = new Set<string>();
-    const isOffered = (task: ModelTask): boolean => !skipped.has(`${task.queue} ${task.lane}`);
+    const isOffered = (task: ModelTask): boolean =>
+      !skipped.has(task.queue) && !skipped.has(lineOf(task)) && !model.held.has(lineOf(task));
     const accept = (head: Head): Verdict => {
       const { queue, lane, level, name } = head;
-      const task = this.model.ready().find((each) => isHeadOf(each, head));
+      const line = lineOf(head);
+      const task = model.ready().find((each) => isHeadOf(each, head));
       assert.ok(task !== undefined, `nothing is ready in ${queue} ${lane} ${level}`);
-      assert.equal(name, task.name);
-      assert.ok(isOffered(task), 'a line that was skipped is not offered again');
-      if (isExact)
-        assert.equal(level, this.model.ready().find(isOffered)?.level, 'the best level goes first');
+      assert.deepEqual([name, head.limitLane], [task.name, task.own]);
+      if (model.held.get(line) === false) model.held.delete(line);
+      assert.ok(isOffered(task), 'a line that is skipped or held is not offered');
+      if (isExact) assert.equal(level, model.ready().find(isOffered)?.level, 'the best level goes first');
       assert.ok(!task.held || this.#isDurable(task.text), 'what asks for its commit waits for it');
-      if ((mode === 'skip queue a' && queue === 'a') || (mode === 'park name x' && lane === 'x')) {
-        skipped.add(`${queue} ${lane}`);
-        return mode === 'skip queue a' ? 'skip' : 'park';
-      }
-      if (mode === 'park name x' && name === 'x') {
-        this.model.toEnd(task, 'x');
+      const verdict = verdictOf(mode, head);
+      const isThere =
+        verdict === 'park' ? lane === name : typeof verdict === 'object' && verdict.aside === lane;
+      if (isThere || verdict === 'skip') skipped.add(line);
+      else if (verdict === 'skipQueue') skipped.add(queue);
+      else if (verdict === 'hold') model.hold(line);
+      else if (verdict !== 'take') {
+        if (typeof verdict === 'object') task.own = verdict.aside;
+        model.toEnd(task, typeof verdict === 'object' ? verdict.aside : name);
         this.#changed();
         isExact = false;
-        return 'park';
+      } else {
+        task.state = 'running';
+        taken.push(task.text);
       }
-      task.state = 'running';
-      taken.push(task.text);
-      return 'take';
+      return verdict;
     };
     const claims = await this.#broker.claim(accept, max);
     assert.deepEqual(
@@ -198,7 +211,7 @@ export class Rig {
       taken,
     );
     for (const claim of claims) this.#checkClaim(claim);
-    if (isExact && claims.length < max) assert.deepEqual(this.model.ready().filter(isOffered), []);
+    if (isExact && claims.length < max) assert.deepEqual(model.ready().filter(isOffered), []);
   }
 
   #checkClaim(claim: Claim): void {
@@ -236,7 +249,6 @@ export class Rig {
       const runAt = now + delayMs * 1_000 + (this.#serial++ % 997);
       Object.assign(task, {
         state: 'scheduled',
-        lane: '',
         failures: task.failures + 1,
         runAt,
       });
@@ -377,7 +389,8 @@ export class Rig {
       assert.deepEqual(listed.get(task.id), view, task.text);
       if (view === undefined) continue;
       assert.deepEqual([view.priority, view.queue, view.name], [task.level, task.queue, task.name]);
-      assert.equal(view.unhandled, (task.state === 'ready' || task.state === 'running') && task.lane !== '');
+      const isWaiting = task.state === 'ready' || task.state === 'running';
+      assert.equal(view.unhandled, isWaiting && laneKind(task.lane) === 'aside');
       assert.equal(view.failures, task.failures);
       if (view.body !== undefined) assert.ok(payloadFor(task.text).equals(view.body), task.text);
       if (view.result !== undefined) assert.ok(payloadFor(task.ending).equals(view.result), task.text);
@@ -429,6 +442,7 @@ export class Rig {
   /** Ends everything, lets it grow old, and looks whether anything is left behind. */
   async finish(): Promise<void> {
     await this.verify();
+    this.resume('all');
     for (let rounds = 0; rounds < 1_000; rounds++) {
       this.tick(100_000_000, 1_000);
       await this.flush();
@@ -443,12 +457,12 @@ export class Rig {
       await this.flush();
     }
     const { rows, blobs } = checkStore(this.#tables);
-    const { ready, note, place, later, unique, task, expiry } = rows;
+    const { ready, note, place, lane, later, unique, task, expiry } = rows;
     const kept = this.model.tasks.filter(isKept);
     assert.ok(kept.every((each) => each.expiresAt === Number.POSITIVE_INFINITY));
     assert.deepEqual(
-      { ready, note, place, later, unique, expiry },
-      { ready: 0, note: 0, place: 0, later: 0, unique: 0, expiry: 0 },
+      { ready, note, place, lane, later, unique, expiry },
+      { ready: 0, note: 0, place: 0, lane: 0, later: 0, unique: 0, expiry: 0 },
     );
     assert.ok(task <= kept.length);
     await this.#backend.close();
@@ -456,6 +470,7 @@ export class Rig {
   }
 
   #changed(): void {
+    this.model.looked();
     this.#isFlushed = false;
   }
 

@@ -171,11 +171,8 @@ export class CommitCycle {
       segment.sealed = true;
       if (segment.line.open === segment) segment.line.open = undefined;
       if (segment.left === 0) continue;
-      tables.put('ready', readyKey(segment), segment.seal());
+      this.#core.put(segment);
       segment.isPut = true;
-      if (segment.line.line.lane !== PLAIN_LANE) {
-        tables.put('place', u48(segment.number), Buffer.from(segment.line.line.lane, 'latin1'));
-      }
     }
     for (const segment of turn.touched) {
       if (segment.fresh.length > 0) tell.push(this.#putResults(turn, segment));

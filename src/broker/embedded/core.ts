@@ -160,6 +160,15 @@ export class Core implements ClaimSource {
     segment.heldBytes += bytes;
   }
 
+  /** Puts a segment that takes no more tasks. */
+  put(segment: Segment): void {
+    const { lane, kind } = segment.line.line;
+    this.tables.put('ready', readyKey(segment), segment.seal());
+    if (kind === 'plain') return;
+    this.tables.put('place', u48(segment.number), Buffer.from(lane, 'latin1'));
+    this.lanes.putName(lane);
+  }
+
   /** A spilled segment is flushed: from now on it is in the store only. */
   evict(segment: Segment): void {
     segment.line.unflushed--;

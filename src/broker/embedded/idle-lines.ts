@@ -14,24 +14,17 @@ export class IdleLines {
     this.#core = core;
   }
 
-  /** A segment of it has ended, or was not there. */
+  /** Segments of it have gone, or were not there. */
   add(line: Line): void {
     if (line.kind !== 'plain') this.#lines.add(line);
   }
 
-  /** A batch was taken away that was being staged. @returns whether it has left any behind. */
-  addUnused(): boolean {
-    for (const line of this.#core.lanes) if (line.live === 0) this.add(line);
-    return this.#lines.size > 0;
-  }
-
   /** For the commit that begins. */
   forget(): void {
-    const { lanes, lines, room, stages } = this.#core;
-    // A batch that is being staged holds lines that have nothing yet.
-    if (this.#lines.size === 0 || stages.all.length > 0) return;
+    if (this.#lines.size === 0) return;
+    const { lanes, lines, room } = this.#core;
     for (const line of this.#lines) {
-      if (!this.#isIdle(line)) continue;
+      if (line.live > 0 || this.#isStored(line)) continue;
       lines.forget(line);
       room.forget(line);
       lanes.forget(line);
@@ -39,15 +32,14 @@ export class IdleLines {
     this.#lines.clear();
   }
 
-  #isIdle(line: Line): boolean {
-    if (line.live > 0) return false;
+  /** Whether it has segments in the store, also those of a batch that is being staged. */
+  #isStored(line: Line): boolean {
     const { tables, lines } = this.#core;
     for (const queue of line.queues()) {
-      if (!queue.isSpilled) continue;
       const range = { start: queue.prefix, end: afterPrefix(queue.prefix), limit: 1 };
-      if (tables.range('ready', range).length > 0) return false;
+      if (tables.range('ready', range).length > 0) return true;
       lines.spill(queue, undefined);
     }
-    return true;
+    return false;
   }
 }

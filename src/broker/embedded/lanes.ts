@@ -1,7 +1,7 @@
 /**
  * Names of lanes and queues to lines. The name of a lane is stored once, under 8 bytes that stand for it in
- * keys: a hash of it, or the next free number behind the hash when another lane has that. A lane without
- * tasks goes from memory and from the store, so there may be any number of them over time.
+ * keys: a hash of it, or the next free number behind the hash when another lane has that. It comes with the
+ * first stored segment of the lane, and goes with the last.
  *
  *     lane   [lane 8]  name
  */
@@ -19,6 +19,8 @@ export class Lanes {
   readonly #plain = new Map<string, Line>();
   /** By lane name, one for each queue that has such tasks. */
   readonly #others = new Map<string, Line[]>();
+  /** Names of lanes that have no stored segment yet. */
+  readonly #unstored = new Map<string, string>();
 
   constructor(tables: Tables, queueNames: Names, hash = hashOf) {
     this.#tables = tables;
@@ -26,7 +28,7 @@ export class Lanes {
     this.#hash = hash;
   }
 
-  /** Made on first use. The name of its lane is stored then. */
+  /** Made on first use. */
   line(queueName: string, laneName = ''): Line {
     if (laneName === '') {
       const line = this.#plain.get(queueName);
@@ -68,8 +70,17 @@ export class Lanes {
     lines.splice(lines.indexOf(line), 1);
     if (lines.length > 0) return;
     this.#others.delete(laneName);
+    if (this.#unstored.delete(lane)) return;
     // The name behind it may be there only because this one was.
-    if (!this.#tables.has('lane', nextLane(lane))) this.#tables.delete('lane', lane);
+    if (this.#nameAt(nextLane(lane)) === undefined) this.#tables.delete('lane', lane);
+  }
+
+  /** For the commit that stores a segment of this lane. */
+  putName(lane: string): void {
+    const name = this.#unstored.get(lane);
+    if (name === undefined) return;
+    this.#unstored.delete(lane);
+    this.#tables.put('lane', lane, Buffer.from(name, 'utf8'));
   }
 
   #addPlain(queueName: string): Line {
@@ -85,12 +96,14 @@ export class Lanes {
       const stored = this.#nameAt(lane);
       if (stored === name) return lane;
       if (stored !== undefined || lane === PLAIN_LANE) continue;
-      this.#tables.put('lane', lane, Buffer.from(name, 'utf8'));
+      this.#unstored.set(lane, name);
       return lane;
     }
   }
 
   #nameAt(lane: string): string | undefined {
+    const unstored = this.#unstored.get(lane);
+    if (unstored !== undefined) return unstored;
     const row = this.#tables.get('lane', lane);
     return row === undefined ? undefined : Buffer.from(row).toString('utf8');
   }

@@ -34,7 +34,7 @@ export class Line {
   skippedIn = 0;
   /** Out of all claims until it is resumed. */
   isHeld = false;
-  /** Its segments in memory that are not over. */
+  /** Its segments in memory that are not over, and its levels in batches that are being staged. */
   live = 0;
 
   constructor(siblings: QueueLines, lane: string, laneName: string) {

@@ -13,10 +13,10 @@ import {
   type Tickets,
 } from '../broker.js';
 import { FLAG_RECORD, writeId, writePlaceId } from './claim.js';
-import { type Core, readyKey } from './core.js';
+import type { Core } from './core.js';
 import type { Finals } from './finals.js';
 import { checkNames, type IntakeLimits, metaOf, metasOf } from './intake.js';
-import { PLAIN_LANE, taskKey, u48 } from './keys.js';
+import { taskKey, u48 } from './keys.js';
 import type { LevelQueue } from './line.js';
 import { blankRecord, sealRecord } from './record.js';
 import { TASK_HEADER_BYTES } from './rows.js';
@@ -113,6 +113,10 @@ export class EmbeddedStage implements Stage {
       for (const body of blobsOf(segment)) this.#core.blobs?.drop(body);
     }
     this.#open.clear();
+    for (const { line } of this.#firsts.keys()) {
+      line.live--;
+      this.#core.idleLines.add(line);
+    }
     for (const key of this.#transfers) this.#core.transfers.delete(key);
     if (this.#range !== undefined) await this.#stages.abandon(this.#range);
   }
@@ -173,7 +177,10 @@ export class EmbeddedStage implements Stage {
       if (segment !== undefined) this.#seal(segment);
       segment = new Segment(this.#next++, queue, now, 'tasks');
       this.#open.set(queue, segment);
-      if (!this.#firsts.has(queue)) this.#firsts.set(queue, segment.number);
+      if (!this.#firsts.has(queue)) {
+        this.#firsts.set(queue, segment.number);
+        line.live++;
+      }
     }
     const index = segment.addTask(core.taskNames.number(task.name), task.body, meta);
     this.#openBytes += bytes;
@@ -229,12 +236,10 @@ export class EmbeddedStage implements Stage {
   }
 
   #seal(segment: Segment): void {
-    const { tables, blobs } = this.#core;
-    const { lane } = segment.line.line;
+    const { blobs } = this.#core;
     // In the commit that has the references.
     for (const body of blobsOf(segment)) blobs?.gain(body);
-    tables.put('ready', readyKey(segment), segment.seal());
-    if (lane !== PLAIN_LANE) tables.put('place', u48(segment.number), Buffer.from(lane, 'latin1'));
+    this.#core.put(segment);
     this.#slice.bytes += segment.rowBytes;
     this.#openBytes = Math.max(0, this.#openBytes - segment.rowBytes);
   }

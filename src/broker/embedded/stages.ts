@@ -123,6 +123,7 @@ export class Stages {
     } else stages.forget(range);
     for (const [queue, first] of queues) {
       lines.spill(queue, Math.min(first, queue.spilledFrom ?? first));
+      queue.line.live--;
       lines.wake(queue);
     }
     this.#core.wake();
@@ -147,7 +148,6 @@ export class Stages {
       stages.delete(range);
       await commits.changed();
       stages.forget(range);
-      if (this.#core.idleLines.addUnused()) await commits.changed();
     } catch (error) {
       // The next owner goes on.
       if (commits.ended === undefined) throw error;
@@ -189,6 +189,7 @@ export class Stages {
         else if (table === 'task') this.#loseRecord(row);
         tables.delete(table, key);
       }
+      if (queue !== undefined) this.#core.idleLines.add(queue.line);
       await commits.changed();
     }
   }
