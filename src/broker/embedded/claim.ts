@@ -30,8 +30,6 @@ export class EmbeddedClaim implements Claim {
   readonly #source: ClaimSource;
   /** Settled or given back: a later settlement is refused. */
   isOver = false;
-  /** Its level went first because it had been passed over for long. */
-  isAged = false;
   holder: unknown;
   #meta: TaskMeta | undefined;
 
@@ -66,7 +64,7 @@ export class EmbeddedClaim implements Claim {
     return this.segment.line.level;
   }
   get rank(): number {
-    return this.isAged ? 9 : this.segment.line.level;
+    return this.level;
   }
   get meta(): TaskMeta {
     if (this.#meta === undefined) {
@@ -124,6 +122,13 @@ export class EmbeddedClaim implements Claim {
   writeId(target: Uint8Array, at: number): void {
     if (this.record !== undefined) target.set(this.record.idBytes, at);
     else writePlaceId(target, at, this.#source.storeNumber, this.segment, this.index);
+  }
+}
+
+/** Of a level that goes first because it was passed over for long. */
+export class AgedClaim extends EmbeddedClaim {
+  override get rank(): number {
+    return 9;
   }
 }
 

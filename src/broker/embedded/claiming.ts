@@ -1,6 +1,6 @@
 /** How tasks go out: the best head is looked at, and what becomes of it is the caller's word. */
 import type { Head, Verdict } from '../broker.js';
-import type { EmbeddedClaim } from './claim.js';
+import { AgedClaim, type EmbeddedClaim } from './claim.js';
 import type { Core } from './core.js';
 import type { LevelQueue, Line } from './line.js';
 import { refill } from './loading.js';
@@ -70,27 +70,26 @@ export class Claiming {
     max: number,
     claims: EmbeddedClaim[],
   ): Verdict {
-    const { lines } = this.#core;
-    const look = this.#look;
-    const stays = lines.staysBest(queue);
+    const core = this.#core;
+    const { withSuspects, isAged } = this.#look;
+    const stays = core.lines.staysBest(queue);
     const most = stays ? max : claims.length + 1;
-    while (claims.length < most && !look.isSpent) {
-      const index = segment.firstClaimable(look.withSuspects);
+    while (claims.length < most) {
+      const index = segment.firstClaimable(withSuspects);
       if (index < 0) break;
-      const claim = this.#core.newClaim(segment, index);
-      if (look.isAged) claim.isAged = true;
+      const claim = isAged ? new AgedClaim(segment, index, core) : core.newClaim(segment, index);
       const verdict = accept(claim);
       if (verdict === 'take') {
         segment.claim(index);
         segment.claims[index] = claim;
-        if (segment.resident) this.#core.residentTasks--;
+        if (segment.resident) core.residentTasks--;
         claims.push(claim);
-        if (!stays) lines.took(queue);
+        if (!stays) core.lines.took(queue);
+      } else if (verdict === 'park' && claim.lane !== claim.name) {
+        this.#readying.park(claim);
+        if (this.#look.spend()) break;
       } else if (typeof verdict === 'object') {
         return this.#moveAside(claim, verdict.aside);
-      } else if (verdict === 'park' && claim.lane !== claim.name) {
-        look.spend();
-        this.#readying.park(claim);
       } else {
         return verdict === 'park' ? 'skip' : verdict;
       }

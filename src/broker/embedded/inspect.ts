@@ -20,6 +20,8 @@ const MAX_LISTED = 1_000;
 /** Tasks looked at for one page. */
 const LOOKED_PER_PAGE = 2_000;
 const ROWS_PER_READ = 16;
+/** A segment takes as long to read as so many tasks to look at; with many lanes each may hold one. */
+const TASKS_PER_SEGMENT = 8;
 
 /** Where tasks are listed from, in this order when no state is asked for; the index is part of a cursor. */
 const SOURCES = ['ready', 'later', 'completed', 'done', 'dead', 'cancelled', 'running'] as const;
@@ -117,6 +119,7 @@ export class EmbeddedInspect implements Inspect {
     for (let spot = cursor?.spot ?? START; at >= 0 && at < sources.length; at++, spot = START) {
       const source = sources[at]!;
       for (const cell of this.#cells(source, filter, spot.key)) {
+        if (source === 'ready') looked += TASKS_PER_SEGMENT;
         for (let nth = cell.key === spot.key ? spot.nth : 0; nth < cell.count; nth++) {
           if (tasks.length >= limit || looked >= LOOKED_PER_PAGE)
             return { tasks, after: writeCursor(source, cell.key, nth) };

@@ -38,8 +38,9 @@ export class Look {
     return this.#inVain >= MOST_IN_VAIN;
   }
 
-  spend(): void {
-    this.#inVain++;
+  /** @returns {@link isSpent} */
+  spend(): boolean {
+    return ++this.#inVain >= MOST_IN_VAIN;
   }
 
   isSkipped({ line }: LevelQueue): boolean {

@@ -1,0 +1,61 @@
+/** Turns of lanes: the arithmetic beside what the conformance suite and the property test say. */
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { describe, it } from 'vitest';
+import { LevelTime, Turn, TurnHeap } from '#src/broker/embedded/turns.js';
+
+function turnsIn(time: LevelTime, count: number): Turn[] {
+  return Array.from({ length: count }, () => {
+    const turn = new Turn(undefined);
+    time.enter(turn);
+    return turn;
+  });
+}
+
+describe('turns', () => {
+  it('law: a heap has the lowest pass on top, whatever is added, moved or removed', () => {
+    const change = fc.tuple(fc.constantFrom('add', 'move', 'remove'), fc.nat(30), fc.nat(8));
+    const law = fc.property(fc.array(change, { maxLength: 120 }), (changes) => {
+      const heap = new TurnHeap();
+      const turns: Turn[] = [];
+      let serial = 0;
+      for (const [kind, pick, pass] of changes) {
+        const turn = turns[pick % Math.max(1, turns.length)];
+        if (kind === 'add' || turn === undefined) {
+          const added = Object.assign(new Turn(undefined), { pass, serial: serial++ });
+          turns.push(added);
+          heap.add(added);
+        } else if (kind === 'move') {
+          turn.pass = pass;
+          heap.moved(turn);
+        } else {
+          turns.splice(turns.indexOf(turn), 1);
+          heap.remove(turn);
+          assert.equal(turn.at, -1);
+        }
+        const [lowest] = [...turns].sort((a, b) => a.pass - b.pass || a.serial - b.serial);
+        assert.equal(heap.top, lowest);
+        assert.equal([...heap].length, turns.length);
+      }
+    });
+    fc.assert(law, { numRuns: 500, verbose: 1 });
+  });
+
+  it('go on in their order when the time is set back', () => {
+    const time = new LevelTime();
+    const [a, b, c, away] = turnsIn(time, 4) as [Turn, Turn, Turn, Turn];
+    assert.equal(time.took(away, 1), false);
+    assert.equal(time.took(a, 2 ** -33), false);
+    assert.equal(time.took(a, 1), true);
+    time.took(b, 1);
+    time.enter(c);
+    time.took(c, 2);
+    time.setBack([a, b, c]);
+    assert.ok(
+      a.pass < 2 ** 22 && time.isBefore(c, a) && time.isBefore(a, b),
+      `${a.pass} ${b.pass} ${c.pass}`,
+    );
+    time.enter(away);
+    assert.ok(time.isBefore(away, c), 'who was away has no debts from before');
+  });
+});
