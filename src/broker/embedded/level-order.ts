@@ -9,7 +9,7 @@
  */
 import type { LevelQueue } from './line.js';
 import type { Look } from './look.js';
-import { LevelTime, QueueTurns, Turn } from './turns.js';
+import { isBefore, LevelTime, QueueTurns, Turn } from './turns.js';
 
 export class LevelOrder {
   readonly #level: number;
@@ -97,7 +97,7 @@ export class LevelOrder {
     for (let mayBePlain = true; !look.isSpent; ) {
       const turns = this.#next(look);
       const top = turns?.heap.top;
-      if (mayBePlain && (top === undefined || this.#time.isBefore(this.#plainTurn, top))) {
+      if (mayBePlain && (top === undefined || isBefore(this.#plainTurn, top))) {
         const queue = this.#bestPlain(look);
         if (queue !== undefined) return queue;
         mayBePlain = false;
@@ -121,7 +121,7 @@ export class LevelOrder {
     for (const turns of this.#inTurns) {
       const { top } = turns.heap;
       if (top === undefined || turns.siblings.skippedIn === look.serial) continue;
-      if (next === undefined || this.#time.isBefore(top, next.heap.top!)) next = turns;
+      if (next === undefined || isBefore(top, next.heap.top!)) next = turns;
     }
     return next;
   }

@@ -75,13 +75,6 @@ export class LevelTime {
     if (turn.pass > this.#now) this.#now = turn.pass;
   }
 
-  /** Turns that were passed over for long, with their queue, count as if they came in now. */
-  isBefore(a: Turn, b: Turn): boolean {
-    const now = this.#now;
-    const [passA, passB] = [a.pass > now ? a.pass : now, b.pass > now ? b.pass : now];
-    return passA < passB || (passA === passB && a.serial < b.serial);
-  }
-
   /** @param turns  All that are in. */
   setBack(turns: Iterable<Turn>): void {
     this.#era++;
@@ -130,7 +123,7 @@ export class TurnHeap {
     let { at } = turn;
     while (at > 0) {
       const parent = this.#turns[(at - 1) >> 1]!;
-      if (!isLess(turn, parent)) break;
+      if (!isBefore(turn, parent)) break;
       this.#put(parent, at);
       at = (at - 1) >> 1;
     }
@@ -143,8 +136,8 @@ export class TurnHeap {
     for (;;) {
       let child = 2 * at + 1;
       if (child >= turns.length) break;
-      if (child + 1 < turns.length && isLess(turns[child + 1]!, turns[child]!)) child++;
-      if (!isLess(turns[child]!, turn)) break;
+      if (child + 1 < turns.length && isBefore(turns[child + 1]!, turns[child]!)) child++;
+      if (!isBefore(turns[child]!, turn)) break;
       this.#put(turns[child]!, at);
       at = child;
     }
@@ -157,6 +150,7 @@ export class TurnHeap {
   }
 }
 
-function isLess(a: Turn, b: Turn): boolean {
+/** Whether it is the turn of `a`. Who was passed over with a paused queue goes first, and once only. */
+export function isBefore(a: Turn, b: Turn): boolean {
   return a.pass < b.pass || (a.pass === b.pass && a.serial < b.serial);
 }

@@ -80,15 +80,36 @@ export const laneThemes: readonly Theme[] = [
       it('gives nobody more for coming back with one task at a time', async (probe) => {
         await probe.enqueue(...inLane('a', 20));
         const claimed: string[] = [];
-        for (let at = 0; at < 20; at++) {
-          await probe.enqueue(...inLane('b', 1));
+        for (let isAway = true; claimed.length < 20; ) {
+          if (isAway) await probe.enqueue(...inLane('b', 1));
           const claim = await probe.takeOne();
           claimed.push(textOf(claim));
+          isAway = claim.lane === lane('b');
           await probe.complete([claim]);
         }
         const keys = keysOf(claimed);
         assert.ok(/^(?:ab|ba)+$/.test(keys), keys);
       }),
+
+      it(
+        'gives nobody more who was away when somebody looked',
+        async (probe) => {
+          probe.broker.order({ ...OPEN, weightOf: (_, of) => (of === lane('b') ? 4 : 1) });
+          await probe.enqueue(...inLane('a', 10));
+          const claimed: string[] = [];
+          for (let isAway = true; claimed.length < 20; ) {
+            if (isAway) await probe.enqueue(...inLane('b', 1));
+            const claim = await probe.takeOne();
+            claimed.push(textOf(claim));
+            isAway = claim.lane === lane('b');
+            await probe.complete([claim]);
+            await probe.take(1, () => 'stop');
+          }
+          const keys = keysOf(claimed);
+          assert.ok(!keys.includes('bbbbb'), keys);
+        },
+        { has: ['peek'] },
+      ),
 
       it('lets a lone task wait for one claim per other lane and weight at most', async (probe) => {
         const weights = new Map([...'abcdef'].map((key, at) => [lane(key), at + 1]));
