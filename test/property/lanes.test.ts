@@ -1,7 +1,7 @@
 /**
- * The law of turns, from the log of claims: between the enqueue of a task into an empty lane and its claim, each
- * other lane is claimed from at most as often as it weighs against that lane, and once at least. Random floods,
- * claims, settlements, holds and restarts of lanes in several queues and levels.
+ * The law of turns, from the log of claims: between the enqueue of a task into an empty lane and its claim,
+ * each other lane is claimed from at most as often as it weighs against that lane, and once at least. Random
+ * floods, claims, pauses, holds, and lanes that come and go, in several queues and levels.
  */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
@@ -53,7 +53,7 @@ class Watch {
     const id = placeOf(place);
     const before = this.#ready.get(id) ?? 0;
     this.#ready.set(id, before + count);
-    // Plain tasks of different queues are one lane here and several there: they are not measured, only counted.
+    // Plain tasks of different queues are one lane here and several there: they are counted only.
     if (before > 0 || key === '' || this.#held.has(`${queue} ${key}`)) return;
     this.#lone.set(id, { place: id, weight: WEIGHTS[key]!, level, since: new Map() });
   }
