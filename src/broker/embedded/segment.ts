@@ -22,6 +22,10 @@ export const SEGMENT_BYTES = 64 * 1024;
 
 export const PLACE = { waiting: 0, claimed: 1, settled: 2, gone: 3 } as const;
 
+/** Room for tasks that a segment begins with. Lanes of limits are many and have few. */
+const MANY_BYTES = 512;
+const FEW_BYTES = 128;
+
 /** Up to this a loop is cheaper than a call. */
 const SMALL_COPY_BYTES = 48;
 
@@ -84,7 +88,7 @@ export class Segment {
     this.line = line;
     this.createdAt = createdAt;
     this.isRefs = kind === 'refs';
-    this.row = Buffer.allocUnsafe(512);
+    this.row = Buffer.allocUnsafe(line.line.kind === 'limit' ? FEW_BYTES : MANY_BYTES);
   }
 
   get count(): number {
