@@ -91,9 +91,11 @@ export class Lines {
     look.isAged = false;
     const due = this.#ageing === undefined ? undefined : this.#bestDue(look, this.#ageing);
     if (due !== undefined) return due;
-    for (let level = LEVELS - 1; level >= 0 && !look.isSpent; level--) {
-      const best = this.#levels[level]!.best(look);
-      if (best !== undefined) return best;
+    for (let level = LEVELS - 1; level >= 0; level--) {
+      const order = this.#levels[level]!;
+      if (order.isEmpty) continue;
+      const best = order.best(look);
+      if (best !== undefined || look.isSpent) return best;
     }
     return undefined;
   }
