@@ -34,7 +34,7 @@ export class Claiming {
       if (verdict === 'stop') break;
       if (verdict === 'skip') lines.skip(queue, look);
       else if (verdict === 'skipQueue') lines.skipQueue(queue, look);
-      else if (verdict === 'hold') this.hold(queue.line);
+      else if (verdict === 'hold') this.#hold(queue.line);
       else if (verdict === 'pass') look.withSuspects = false;
     }
     if (look.passedOver.length > 0) lines.restore(look);
@@ -44,7 +44,7 @@ export class Claiming {
   }
 
   /** Out of all claims until it is resumed. */
-  hold(line: Line): void {
+  #hold(line: Line): void {
     const { lines, room } = this.#core;
     this.#look.spend();
     lines.hold(line);
@@ -110,7 +110,7 @@ export class Claiming {
       refill(this.#core, queue);
       return true;
     }
-    this.hold(queue.line);
+    this.#hold(queue.line);
     return false;
   }
 }

@@ -247,7 +247,8 @@ export class Core implements ClaimSource {
       if (row === undefined) return;
       const prefix = row[0].slice(0, 11);
       const queue = this.lanes.levelQueue(prefix);
-      this.lines.spill(queue, readU48(row[0], 11));
+      // If the name of its lane is lost, it must not stand in the way of plain tasks.
+      if (!queue.isSpilled) this.lines.spill(queue, readU48(row[0], 11));
       this.lines.wake(queue);
       start = afterPrefix(prefix);
     }

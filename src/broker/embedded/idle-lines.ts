@@ -32,7 +32,7 @@ export class IdleLines {
     this.#lines.clear();
   }
 
-  /** Whether it has segments in the store, also those of a batch that is being staged. */
+  /** Whether it has segments in the store, also of a batch that is being staged, or damaged ones. */
   #isStored(line: Line): boolean {
     const { tables, lines } = this.#core;
     for (const queue of line.queues()) {

@@ -107,8 +107,7 @@ export class LevelOrder {
       this.#time.reached(top);
       const { queue } = top;
       if (queue !== undefined && this.#isReady(queue, look)) return queue;
-      if (queue === undefined) this.#leave(turns, top);
-      look.spend();
+      if (queue === undefined) this.#drop(turns, top, look);
       // Its queue may have no lanes left that take turns.
       if (turns.limited === 0) mayBePlain = true;
     }
@@ -140,7 +139,7 @@ export class LevelOrder {
     if (front !== undefined) return true;
     // Others come back with their next task or flush.
     if (!look.withSuspects && queue.front() !== undefined) this.passOver(queue, look);
-    else this.#leave(turnsOf(queue)!, queue.turn!);
+    else this.#drop(turnsOf(queue)!, queue.turn!, look);
     return false;
   }
 
@@ -213,6 +212,12 @@ export class LevelOrder {
     this.#time.enter(queue.turn);
     turns.heap.add(queue.turn);
     queue.isListed = true;
+  }
+
+  /** It has nothing to claim. */
+  #drop(turns: QueueTurns, turn: Turn, look: Look): void {
+    look.spend();
+    this.#leave(turns, turn);
   }
 
   #leave(turns: QueueTurns, turn: Turn): void {
