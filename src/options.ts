@@ -15,6 +15,13 @@ import {
   RUNTIME_FIELDS,
   STOP_FIELDS,
 } from './options/runtime-table.js';
+import {
+  checkRuleObject,
+  checkScheduleObject,
+  RULE_FIELDS,
+  SCHEDULE_FIELDS,
+} from './options/schedule-table.js';
+import type { CheckedRule, CheckedScheduleOptions } from './options/schedule-types.js';
 import { checkObject } from './options/shape.js';
 import { ENQUEUE_FIELDS, QUEUE_FIELDS, TASK_FIELDS } from './options/task-table.js';
 import type {
@@ -41,7 +48,9 @@ export type OptionGroup =
   | 'enqueue'
   | 'run'
   | 'result'
-  | 'stop';
+  | 'stop'
+  | 'rule'
+  | 'schedule';
 
 /** One option, as the README shows it. */
 export interface OptionRow {
@@ -62,7 +71,7 @@ export interface OptionRow {
 /**
  * Every option there is. `queue` and `enqueue` list what they take beside the options of `task` (a queue
  * takes no `queue`), `run` what it takes beside those of `enqueue`; `hook` is one entry of the runtime's
- * `hooks`.
+ * `hooks`. `schedule` lists what a schedule takes beside `enqueue`, `rule` what says when it fires.
  */
 export const OPTION_TABLE: Readonly<Record<OptionGroup, readonly OptionRow[]>> = Object.freeze({
   runtime: rowsOf(RUNTIME_FIELDS),
@@ -74,6 +83,8 @@ export const OPTION_TABLE: Readonly<Record<OptionGroup, readonly OptionRow[]>> =
   run: rowsOf(RUN_FIELDS),
   result: rowsOf(RESULT_FIELDS),
   stop: rowsOf(STOP_FIELDS),
+  rule: rowsOf(RULE_FIELDS),
+  schedule: rowsOf(SCHEDULE_FIELDS),
 });
 
 const ALL_ENQUEUE_FIELDS: Fields = { ...TASK_FIELDS, ...ENQUEUE_FIELDS };
@@ -128,6 +139,24 @@ export function validateResultOptions(options: unknown, where: string): CheckedR
 /** Checks the options of `stop`. @throws as {@link validateTaskOptions} */
 export function validateStopOptions(options: unknown, where: string): Required<StopOptions> {
   return checkObject(STOP_FIELDS, given(options), where, STOP_FIELDS) as unknown as Required<StopOptions>;
+}
+
+/** Checks the values of a schedule's rule. @throws as {@link validateTaskOptions} */
+export function validateRule(rule: unknown, where: string): CheckedRule {
+  return checkRuleObject(rule, where) as unknown as CheckedRule;
+}
+
+/**
+ * Checks the options of a schedule, which are those of its tasks as well, and completes the former.
+ *
+ * @throws as {@link validateTaskOptions}
+ */
+export function validateScheduleOptions(options: unknown, where: string): CheckedScheduleOptions {
+  const checked = Object.entries(checkScheduleObject(given(options), where));
+  const isOfPlan = ([key]: readonly [string, unknown]): boolean => Object.hasOwn(SCHEDULE_FIELDS, key);
+  const plan = Object.fromEntries(checked.filter(isOfPlan));
+  const rest = Object.fromEntries(checked.filter((entry) => !isOfPlan(entry)));
+  return { plan: plan as unknown as CheckedScheduleOptions['plan'], options: rest };
 }
 
 /**

@@ -10,8 +10,10 @@ import {
   validateClientOptions,
   validateEnqueueOptions,
   validateResultOptions,
+  validateRule,
   validateRunOptions,
   validateRuntimeOptions,
+  validateScheduleOptions,
   validateStopOptions,
   validateTaskOptions,
 } from '#src/options.js';
@@ -172,6 +174,24 @@ const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
   run: { signal: SIGNAL, waitMs: WAIT },
   result: { timeoutMs: WAIT, signal: SIGNAL },
   stop: { graceMs: real(0, 86_400_000), killMs: real(0, 86_400_000) },
+  rule: {
+    cron: text(256),
+    timeZone: text(64),
+    everyMs: integer(100, TEN_YEARS_MS),
+    anchorAt: INSTANT,
+    at: INSTANT,
+    next: NAME,
+  },
+  schedule: {
+    misfire: choice('skip', 'latest', 'all'),
+    catchUpMs: DURATION,
+    catchUpFires: integer(1, 1_000),
+    overlap: choice('allow', 'skip', 'cancel'),
+    jitterMs: integer(0, 86_400_000),
+    startAt: INSTANT,
+    endAt: INSTANT,
+    maxRuns: integer(1, Number.MAX_SAFE_INTEGER),
+  },
   runtime: {
     backend: locations,
     tasks: {
@@ -185,6 +205,7 @@ const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
     },
     serve: { takes: [[], ['a', 'b']], refuses: ['a', [''], [1], null] },
     hooks: { takes: [{}, { sum: {} }], refuses: [[], null, { sum: noop }, { 'a b': {} }] },
+    calendars: { takes: [{}, { bank: noop }], refuses: [[], null, noop, { bank: 1 }, { 'a b': noop }] },
     services: { takes: [{}, { db: noop, app: {} }], refuses: [[], null, { db: 1 }, { db: null }, new Map()] },
     codecs: CODECS,
     logger: LOGGER,
@@ -222,6 +243,13 @@ const openRuntime = (options: object) =>
     { threads: () => 2, logger, clock },
   );
 
+/** What a rule needs beside one field: what that belongs to, or another kind where it is absent. */
+function besideOf(rule: object): object {
+  const [[key, value] = []] = Object.entries(rule);
+  if (value === undefined) return key === 'everyMs' ? { cron: '@daily' } : { everyMs: 100, [key!]: value };
+  return key === 'timeZone' ? { cron: '@daily' } : key === 'anchorAt' ? { everyMs: 100 } : {};
+}
+
 /** Passes options of a group through the function that checks it, and where they stand in it. */
 const CHECKS: Readonly<Record<OptionGroup, readonly [(options: object) => unknown, string]>> = {
   task: [(options) => validateTaskOptions(options, 'options'), 'options'],
@@ -236,6 +264,8 @@ const CHECKS: Readonly<Record<OptionGroup, readonly [(options: object) => unknow
     'options',
   ],
   runtime: [openRuntime, 'options'],
+  rule: [(rule) => validateRule({ ...besideOf(rule), ...rule }, 'schedule'), 'schedule'],
+  schedule: [(options) => validateScheduleOptions(options, 'options'), 'options'],
 };
 
 /** `{ backoff: { kind: value } }` for the path `backoff.kind`; the rest of `unique` is filled in. */

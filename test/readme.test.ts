@@ -40,6 +40,8 @@ const TABLES: readonly [head: string, groups: readonly (readonly [prefix: string
         ['run: ', 'run'],
         ['result: ', 'result'],
         ['stop: ', 'stop'],
+        ['schedule: ', 'schedule'],
+        ['schedule, its rule: ', 'rule'],
       ],
     ],
   ];

@@ -178,6 +178,11 @@ export const RUNTIME_FIELDS = {
     new Map(),
     'What must be a function of the host, by task name.',
   ),
+  calendars: field(
+    { ...record('calendar', aFunction, MAX_NAMES), type: 'Record<calendar, function>' },
+    new Map(),
+    'Functions that say when schedules fire, by name.',
+  ),
   services: field(services, {}, 'Host objects that handlers call through `context.services`.'),
   codecs: field(
     codecs,

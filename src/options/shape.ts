@@ -18,6 +18,9 @@ const FOREIGN_NAMES: ReadonlyMap<string, string> = new Map([
   ['deduplication', 'unique'],
   ['removeoncomplete', 'retentionMs'],
   ['workers', 'threads'],
+  ['tz', 'timeZone'],
+  ['pattern', 'cron'],
+  ['every', 'everyMs'],
 ]);
 
 /** Longer than any option; a longer key is not a misspelling of one. */

@@ -123,7 +123,7 @@ const UNIQUE_FIELDS = {
 } satisfies FieldsOf<UniqueOptions>;
 
 const INSTANT = 'a Date or whole epoch milliseconds up to the year 9999';
-const instant: Rule = {
+export const instant: Rule = {
   type: 'number | Date',
   unit: 'epoch ms',
   bounds: '1970 to 9999',

@@ -10,6 +10,7 @@ import type { StandardSchema } from '../task/define-types.js';
 import type { StoredError } from '../task/stored-error.js';
 import type { UniqueKey } from '../task/task.js';
 import type { TaskOptions } from '../task/task-options.js';
+import type { CalendarFunction } from './schedule-types.js';
 
 /** What may be said of one enqueue beside the task's own options. */
 export interface EnqueueOptions extends TaskOptions {
@@ -139,6 +140,8 @@ export interface OpenOptions {
   readonly serve?: readonly string[];
   /** By task name. */
   readonly hooks?: Readonly<Record<string, TaskHooks>>;
+  /** Functions of the host that say when schedules fire, by the names that their rules give (`next`). */
+  readonly calendars?: Readonly<Record<string, CalendarFunction>>;
   /** Host objects that handlers call through `context.services`. */
   readonly services?: Readonly<Record<string, unknown>>;
   /**
@@ -204,11 +207,12 @@ type Absent = 'serve' | 'signal' | 'execArgv' | 'resourceLimits' | 'env';
 
 /** {@link OpenOptions} after their check, complete and frozen. Named things are in Maps. */
 export interface RuntimeOptions
-  extends Required<Omit<OpenOptions, Absent | 'tasks' | 'queues' | 'hooks' | 'recycle'>>,
+  extends Required<Omit<OpenOptions, Absent | 'tasks' | 'queues' | 'hooks' | 'calendars' | 'recycle'>>,
     Pick<OpenOptions, Absent> {
   readonly tasks: readonly ModuleLocation[];
   readonly queues: ReadonlyMap<string, CheckedQueueOptions>;
   readonly hooks: ReadonlyMap<string, TaskHooks>;
+  readonly calendars: ReadonlyMap<string, CalendarFunction>;
   readonly recycle: Required<RecycleOptions>;
 }
 
