@@ -13,7 +13,7 @@ import type { FinalState, LogLine, NewTask, Tally, TaskId } from '../task/task.j
 import type { TaskOptions } from '../task/task-options.js';
 import type { Blobs } from './blobs.js';
 import type { Inspect } from './inspect.js';
-import type { KeyValue } from './key-value.js';
+import type { FactChange, KeyValue } from './key-value.js';
 import type { Settlement } from './settlement.js';
 import type { Settled, Stage, Ticket } from './tickets.js';
 
@@ -68,9 +68,11 @@ export interface Broker {
    * resolves (eager start) unless a task says `startAfterCommit`.
    * @throws {QueueFullError} at once, with nothing stored, when too many await their flush.
    * @throws {StoreFencedError} after a write error.
+   * @param fact  Written in the same transaction: with the tasks or not at all.
    * @throws {DuplicateTaskError} when a unique key is taken and its policy is `'reject'`; nothing is stored.
+   * @throws {FactChangedError} when the fact has another version than expected; nothing is stored.
    */
-  enqueue(batch: readonly NewTask[]): Enqueued;
+  enqueue(batch: readonly NewTask[], fact?: FactChange): Enqueued;
 
   /**
    * Takes in one batch that is too large for one commit, part by part, and all or none of it.

@@ -4,6 +4,7 @@
  * has one.
  */
 import type { EpochMs } from '../clock.js';
+import type { TaskId } from '../task/task.js';
 
 export interface Fact {
   readonly value: Uint8Array;
@@ -21,6 +22,18 @@ export interface PutCondition {
   readonly ifVersion?: number;
   /** The fact vanishes at this instant. */
   readonly expiresAt?: EpochMs;
+}
+
+/** A fact that is written together with the tasks of an `enqueue`, in the same transaction. */
+export interface FactChange {
+  readonly key: string;
+  /** Only when the key has this version now; 0 means that it must be absent. */
+  readonly ifVersion?: number;
+  /**
+   * The value, once the ids of the tasks are known, in their order. Pure; called more than once, and of the
+   * same length each time.
+   */
+  value(ids: readonly TaskId[]): Uint8Array;
 }
 
 /** Keys are 1 to 512 characters. Values are at most 1 MiB. */

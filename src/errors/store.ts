@@ -1,5 +1,5 @@
 /** Errors of the store and its folder. */
-import { MillraceError } from './base.js';
+import { MillraceError, show } from './base.js';
 
 /**
  * The store takes no more tasks now: too many wait for their flush, or a high-water mark is reached. Try
@@ -133,5 +133,16 @@ export class DisconnectedError extends MillraceError {
 
   constructor(options?: ErrorOptions) {
     super('The owner of the tasks went away before it answered; what was asked may have happened', options);
+  }
+}
+
+/** A stored fact is not of the version that was expected: somebody else has changed it. Read it again. */
+export class FactChangedError extends MillraceError {
+  readonly code = 'ERR_MILLRACE_FACT_CHANGED';
+  readonly key: string;
+
+  constructor(key: string, expected: number, actual: number) {
+    super(`Fact ${show(key)} has version ${actual}, not ${expected}: somebody else has changed it`);
+    this.key = key;
   }
 }

@@ -67,6 +67,7 @@ export const ERROR_CLASSES: Readonly<Record<string, { readonly prototype: object
   ERR_MILLRACE_STORE_FOREIGN: errors.StoreForeignError,
   ERR_MILLRACE_STORE_TOO_NEW: errors.StoreTooNewError,
   ERR_MILLRACE_STORE_FENCED: errors.StoreFencedError,
+  ERR_MILLRACE_FACT_CHANGED: errors.FactChangedError,
   ERR_MILLRACE_PROTOCOL: errors.ProtocolError,
   ERR_MILLRACE_DISCONNECTED: errors.DisconnectedError,
   ERR_MILLRACE_DUPLICATE_TASK: errors.DuplicateTaskError,

@@ -105,6 +105,15 @@ export interface NewTask {
   readonly transfer?: TransferredPayload;
   /** Id given by the caller of `context.enqueue`, none otherwise. */
   readonly parent?: TaskId;
+  /** The schedule that made it, and for when. */
+  readonly schedule?: FireOf;
+}
+
+/** A fire of a schedule: what made a task. */
+export interface FireOf {
+  readonly id: string;
+  /** The instant that the rule names: without jitter, and however late it was made up. */
+  readonly fireAt: EpochMs;
 }
 
 /** What was moved into the runtime by `transfer`, handed out as a copy but for the last attempt. */
@@ -143,6 +152,8 @@ export interface TaskView {
    * What its enqueue set differently from its definition; not kept of what completed at its first attempt.
    */
   readonly options?: TaskOptions;
+  /** The schedule that made it; not kept of what completed at its first attempt. */
+  readonly schedule?: FireOf;
   readonly progress?: unknown;
   readonly logs: readonly LogLine[];
   readonly body?: Uint8Array;

@@ -28,6 +28,7 @@ import { releaseThemes } from './conformance/release.js';
 import { reopenThemes } from './conformance/reopen.js';
 import { resultThemes } from './conformance/results.js';
 import { retentionThemes } from './conformance/retention.js';
+import { scheduleThemes } from './conformance/schedules.js';
 import { settleThemes } from './conformance/settle.js';
 import { stageThemes } from './conformance/stages.js';
 import {
@@ -91,6 +92,7 @@ const THEMES: readonly Theme[] = [
   ...inspectThemes,
   ...listThemes,
   ...keyValueThemes,
+  ...scheduleThemes,
   ...windowThemes,
   ...reopenThemes,
 ];

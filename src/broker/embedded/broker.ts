@@ -20,6 +20,7 @@ import type {
   Stage,
   Verdict,
 } from '../broker.js';
+import type { FactChange } from '../key-value.js';
 import { type BlobFiles, EmbeddedBlobs } from './blobs.js';
 import type { EmbeddedClaim } from './claim.js';
 import { Claiming } from './claiming.js';
@@ -118,8 +119,8 @@ export class EmbeddedBroker implements Broker {
     this.#onClose = options.onClose ?? (() => Promise.resolve());
   }
 
-  enqueue(batch: readonly NewTask[]): Enqueued {
-    return this.#intake.enqueue(batch);
+  enqueue(batch: readonly NewTask[], fact?: FactChange): Enqueued {
+    return this.#intake.enqueue(batch, fact);
   }
 
   stage(): Stage {

@@ -4,9 +4,11 @@ import { isBlobRef } from '../../task/blob-ref.js';
 import { formatId, ID_BYTES } from '../../task/id.js';
 import type { NewTask } from '../../task/task.js';
 import { type Enqueued, MAX_BATCH_TASKS, type Ticket } from '../broker.js';
+import type { FactChange } from '../key-value.js';
 import { FLAG_RECORD, writeId, writePlaceId } from './claim.js';
 import type { Core } from './core.js';
 import type { Finals } from './finals.js';
+import { FactWriter } from './key-value.js';
 import { taskKey } from './keys.js';
 import {
   blankRecord,
@@ -50,12 +52,14 @@ export class Intake {
     this.#finals = finals;
   }
 
-  enqueue(batch: readonly NewTask[]): Enqueued {
+  enqueue(batch: readonly NewTask[], fact?: FactChange): Enqueued {
     const { commits } = this.#core;
     commits.check();
+    const writer = fact === undefined ? undefined : new FactWriter(this.#core, fact, batch.length);
     const bytes = this.#checkBounds(batch);
     const metas = this.#check(batch);
     const tickets = this.#place(batch, metas);
+    writer?.put(tickets.map(({ id }) => id));
     const accepted = commits.accepted(batch.length, bytes);
     this.#core.wake();
     return { tickets, accepted };
@@ -210,10 +214,11 @@ export function metasOf(batch: readonly NewTask[]): Metas {
 }
 
 export function metaOf(task: NewTask): TaskMeta | undefined {
-  const { options, staleAt, unique, parent } = task;
+  const { options, staleAt, unique, parent, schedule } = task;
   const lane = task.lane === undefined ? undefined : laneApart(task);
-  if (options === undefined && staleAt === undefined && unique === undefined && parent === undefined)
-    return lane === undefined ? undefined : { lane };
+  const isPlain =
+    options === undefined && staleAt === undefined && unique === undefined && parent === undefined;
+  if (isPlain && schedule === undefined) return lane === undefined ? undefined : { lane };
   return {
     ...(options === undefined ? {} : { options }),
     ...(staleAt === undefined ? {} : { staleAt }),
@@ -222,6 +227,7 @@ export function metaOf(task: NewTask): TaskMeta | undefined {
       : { unique: { key: unique.key, ...(unique.forMs === undefined ? {} : { forMs: unique.forMs }) } }),
     ...(parent === undefined ? {} : { parent }),
     ...(lane === undefined ? {} : { lane }),
+    ...(schedule === undefined ? {} : { schedule }),
   };
 }
 

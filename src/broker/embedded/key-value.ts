@@ -2,8 +2,9 @@
  * The KeyValue port on the `fact` table: conditions are checked and written in one turn, flushed with the
  * next commit.
  */
-import { InvalidArgumentError, TooLargeError } from '../../errors.js';
-import type { Fact, KeyValue, ListedFact, PutCondition } from '../key-value.js';
+import { FactChangedError, InvalidArgumentError, TooLargeError } from '../../errors.js';
+import type { TaskId } from '../../task/task.js';
+import type { Fact, FactChange, KeyValue, ListedFact, PutCondition } from '../key-value.js';
 import type { Core } from './core.js';
 import { afterPrefix } from './tables.js';
 
@@ -12,6 +13,8 @@ const MAX_VALUE_BYTES = 1024 * 1024;
 const MAX_LISTED = 1_000;
 const HEADER_BYTES = 16;
 const EXPIRY_AT = 8;
+/** Stands for one that is not known yet: all ids are of one length. */
+const ANY_ID: TaskId = '0'.repeat(26);
 
 export function embeddedKeyValue(core: Core): KeyValue {
   const { commits, tables } = core;
@@ -26,7 +29,7 @@ export function embeddedKeyValue(core: Core): KeyValue {
     },
     async put(key, value, { ifVersion, expiresAt }: PutCondition = {}) {
       commits.check();
-      if (value.length > MAX_VALUE_BYTES) throw new TooLargeError('value', value.length, MAX_VALUE_BYTES);
+      checkSize(value);
       const stored = checkKey(key);
       const version = read(stored)?.version ?? 0;
       if (ifVersion !== undefined && ifVersion !== version) return undefined;
@@ -52,6 +55,37 @@ export function embeddedKeyValue(core: Core): KeyValue {
       return list(core, latin1(prefix), limit, after === undefined ? '' : `${latin1(after)}\0`);
     },
   };
+}
+
+/**
+ * A fact that comes with tasks: whatever could be refused is refused when this is made, before the tasks are
+ * placed; `put` follows.
+ */
+export class FactWriter {
+  readonly #core: Core;
+  readonly #change: FactChange;
+  readonly #stored: string;
+  readonly #version: number;
+
+  /** @throws {FactChangedError} {@link InvalidArgumentError} {@link TooLargeError} */
+  constructor(core: Core, change: FactChange, taskCount: number) {
+    this.#core = core;
+    this.#change = change;
+    this.#stored = checkKey(change.key);
+    const row = core.tables.get('fact', this.#stored);
+    this.#version = (row === undefined ? undefined : factOf(row, core.now()))?.version ?? 0;
+    const { key, ifVersion = this.#version } = change;
+    if (ifVersion !== this.#version) throw new FactChangedError(key, ifVersion, this.#version);
+    checkSize(change.value(new Array<TaskId>(taskCount).fill(ANY_ID)));
+  }
+
+  put(ids: readonly TaskId[]): void {
+    this.#core.tables.put('fact', this.#stored, rowOf(this.#change.value(ids), this.#version + 1, undefined));
+  }
+}
+
+function checkSize(value: Uint8Array): void {
+  if (value.length > MAX_VALUE_BYTES) throw new TooLargeError('value', value.length, MAX_VALUE_BYTES);
 }
 
 /** Goes on where expired facts have left gaps, until the page is full or the prefix ends. */

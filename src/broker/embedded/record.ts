@@ -4,7 +4,15 @@
  */
 import { decodeValue, encodeValue } from '../../task/codec.js';
 import { formatId } from '../../task/id.js';
-import { type Attempt, FRESH, isFinal, type LogLine, type Tally, type TaskState } from '../../task/task.js';
+import {
+  type Attempt,
+  type FireOf,
+  FRESH,
+  isFinal,
+  type LogLine,
+  type Tally,
+  type TaskState,
+} from '../../task/task.js';
 import type { TaskOptions } from '../../task/task-options.js';
 import type { Settled } from '../broker.js';
 import { taskKey, u48 } from './keys.js';
@@ -18,6 +26,7 @@ export interface TaskMeta {
   readonly parent?: string;
   /** The lane of its limits; a task in a segment of that lane needs none. */
   readonly lane?: string;
+  readonly schedule?: FireOf;
 }
 
 export interface TaskRecord {

@@ -48,6 +48,7 @@ export class Views {
       attempts: record?.attempts ?? [],
       logs: note?.logs ?? record?.logs ?? [],
       ...(claim.options === undefined ? {} : { options: claim.options }),
+      ...(claim.meta.schedule === undefined ? {} : { schedule: claim.meta.schedule }),
       ...(progress === undefined ? {} : { progress }),
     };
   }
@@ -75,6 +76,7 @@ export class Views {
       },
       ...(state === 'scheduled' ? { nextAttemptAt: record.runAt } : {}),
       ...(record.meta.options === undefined ? {} : { options: record.meta.options }),
+      ...(record.meta.schedule === undefined ? {} : { schedule: record.meta.schedule }),
       ...(record.settledAt === 0 ? {} : { settledAt: record.settledAt }),
       ...(record.reason === '' ? {} : { reason: record.reason }),
       ...(record.progress === undefined ? {} : { progress: record.progress }),
