@@ -7,6 +7,7 @@ import { describeTask, type TaskInfo } from './run/describe.js';
 import type { Desk } from './run/desk.js';
 import type { EventFilter, RuntimeEvent } from './run/events.js';
 import type { PageRequest } from './run/filters.js';
+import { type ScheduleInfo, type ScheduleOptions, type ScheduleRule, Schedules } from './schedules.js';
 import type { Codec } from './task/codec.js';
 import type { PayloadOf, ResultOf, TasksOf } from './task/define-types.js';
 import type { TaskId } from './task/task.js';
@@ -39,6 +40,7 @@ export class Access<Module = AnyModule> {
   readonly #desk: Desk;
   readonly #codecs: ReadonlyMap<string, Codec>;
   readonly #host: HandleHost;
+  readonly #schedules: Schedules;
   readonly #take = (settled: Settled): unknown => resultOf(settled, this.#codecs);
 
   /** Use {@link openRuntime} or {@link openClient}. */
@@ -46,6 +48,7 @@ export class Access<Module = AnyModule> {
     this.#desk = desk;
     this.#codecs = codecs;
     this.#host = { codecs, desk };
+    this.#schedules = new Schedules(this.#host);
   }
 
   /**
@@ -91,6 +94,33 @@ export class Access<Module = AnyModule> {
     options?: RunOptions,
   ): Promise<ResultOf<TasksOf<Module>, Name>> {
     return this.#desk.run(name, payload, options, this.#take) as Promise<ResultOf<TasksOf<Module>, Name>>;
+  }
+
+  /**
+   * Enqueues a task each time that the rule says so, from now on and after each restart: creates the schedule
+   * of this id, or replaces it. One that is replaced keeps its course: what has fired does not fire again, a
+   * pause holds, and with the same rule what was missed is still missed. So a program may say it at each
+   * start.
+   *
+   * @param id  1 to 128 characters of `[A-Za-z0-9][\w.:-]*`.
+   * @param options  Of the schedule and of its tasks. A payload has at most 256 KiB.
+   * @returns what is known of it then, and whether it is new.
+   * @throws (rejects) {InvalidArgumentError} with the field, for example `schedule.cron`, and as
+   *   {@link Access.enqueue}; nothing is stored then.
+   */
+  schedule<Name extends NameOf<Module>>(
+    id: string,
+    rule: ScheduleRule,
+    name: Name,
+    payload: PayloadOf<TasksOf<Module>, Name>,
+    options?: ScheduleOptions,
+  ): Promise<ScheduleInfo & { readonly isNew: boolean }> {
+    return this.#schedules.set(id, rule, name, payload, options);
+  }
+
+  /** To look at, pause, resume, delete and fire schedules that are there. */
+  get schedules(): Schedules {
+    return this.#schedules;
   }
 
   /** A handle on a task enqueued earlier, here or elsewhere. Nothing is looked up until it is asked. */

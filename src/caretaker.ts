@@ -47,7 +47,7 @@ export async function takeCare(setup: CaretakerSetup, ownership: Ownership): Pro
     const parts = { backend, pool, options: known };
     const coordinator = new Coordinator({ ...parts, codecs, runsNothing: false });
     coordinator.registry.setHandlers(handlers);
-    const desk = new LocalDesk({ ...parts, coordinator });
+    const desk = new LocalDesk({ ...parts, coordinator, isCaretaker: true });
     await desk.load();
     return openPost(backend, desk, coordinator, pool, known);
   } catch (error) {

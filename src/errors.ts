@@ -6,5 +6,6 @@
  */
 export { MillraceError } from './errors/base.js';
 export * from './errors/input.js';
+export * from './errors/schedule.js';
 export * from './errors/store.js';
 export * from './errors/task.js';

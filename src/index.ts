@@ -22,6 +22,24 @@ export type { EventFilter, EventKind, RuntimeEvent } from './run/events.js';
 export type { PageRequest } from './run/filters.js';
 export type { StopReport } from './run/stopping.js';
 export { openRuntime, type Runtime } from './runtime.js';
+export {
+  type AtRule,
+  type CalendarFunction,
+  type CronRule,
+  daily,
+  type EveryRule,
+  everyMinutes,
+  type MisfirePolicy,
+  type NextRule,
+  type OverlapPolicy,
+  type ScheduleInfo,
+  type ScheduleOptions,
+  type ScheduleRule,
+  Schedules,
+  type SchedulesPage,
+  type Weekday,
+  weekly,
+} from './schedules.js';
 export type { Codec } from './task/codec.js';
 export type { PayloadOf, ResultOf, TasksOf } from './task/define-types.js';
 export type { StoredError } from './task/stored-error.js';

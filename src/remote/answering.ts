@@ -65,6 +65,15 @@ export class Answering {
       pause: ({ queue, isPaused }) => desk.setPaused(queue, isPaused === true),
       resize: ({ threads }) => desk.resize(threads),
       idle: () => desk.whenIdle(),
+      schedule: (given) => desk.schedules.accept(given),
+      getSchedule: ({ id }) => desk.schedules.get(id),
+      listSchedules: ({ page }) => this.#inTurn(() => desk.schedules.list(page as PageRequest)),
+      pauseSchedule: ({ id, isPaused }) => desk.schedules.setPaused(id, isPaused === true),
+      deleteSchedule: ({ id }) => desk.schedules.delete(id),
+      runSchedule: async ({ id: scheduleId }) => {
+        const { id, isNew } = await desk.schedules.runNow(scheduleId);
+        return { id, isNew };
+      },
       events: ({ filter }, call) => this.#listen(filter as EventFilter, call),
     };
   }

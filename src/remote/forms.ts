@@ -74,6 +74,7 @@ export const ERROR_CLASSES: Readonly<Record<string, { readonly prototype: object
   ERR_MILLRACE_TASK_DEAD: errors.TaskDeadError,
   ERR_MILLRACE_TASK_CANCELLED: errors.TaskCancelledError,
   ERR_MILLRACE_UNKNOWN_TASK: errors.UnknownTaskError,
+  ERR_MILLRACE_UNKNOWN_SCHEDULE: errors.UnknownScheduleError,
   ERR_MILLRACE_RESULT_EXPIRED: errors.ResultExpiredError,
   ERR_MILLRACE_WAIT_TIMEOUT: errors.WaitTimeoutError,
   ERR_MILLRACE_STOPPED: errors.StoppedError,

@@ -15,6 +15,7 @@ import { checkEventFilter, type PageRequest } from '../run/filters.js';
 import type { EncodedTask } from '../run/front.js';
 import type { TaskId, TaskState, TaskView } from '../task/task.js';
 import { runThrough } from './run-through.js';
+import { MovingSchedules } from './schedules.js';
 import { ownCopy } from './snapshot.js';
 
 /** An owner's desk as a process needs it that may see several: a task is encoded once, and goes to any. */
@@ -43,6 +44,10 @@ interface Listener {
 }
 
 export class MovingDesk implements Desk {
+  readonly schedules: MovingSchedules = new MovingSchedules({
+    settled: (id) => this.settled(id),
+    ask: (question, times) => this.#ask(question, times),
+  });
   readonly #now: () => number;
   readonly #listeners = new Set<Listener>();
   #stay: Stay | undefined;

@@ -10,6 +10,7 @@
  */
 import type { OwnerRole } from '../owner/epoch-files.js';
 import type { EncodedTask } from '../run/front.js';
+import type { SentSchedule } from '../run/schedule-desk.js';
 import type { StoredError } from '../task/stored-error.js';
 import type { TaskOptions } from '../task/task-options.js';
 
@@ -51,6 +52,14 @@ export interface Verbs {
   readonly pause: { readonly queue: string; readonly isPaused: boolean };
   readonly resize: { readonly threads: number };
   readonly idle: object;
+  /** Creates or replaces. Answer: `SetSchedule`. */
+  readonly schedule: SentSchedule;
+  readonly getSchedule: { readonly id: string };
+  readonly listSchedules: { readonly page: unknown };
+  readonly pauseSchedule: { readonly id: string; readonly isPaused: boolean };
+  readonly deleteSchedule: { readonly id: string };
+  /** Answer: {@link Placed}, as a task that was enqueued. */
+  readonly runSchedule: { readonly id: string };
   /** Answered when listening has ended; until then come `event` messages. */
   readonly events: { readonly filter: unknown };
 }

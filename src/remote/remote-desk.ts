@@ -29,6 +29,7 @@ import type { Connection } from './connection.js';
 import { receivedError, receivedEvent, receivedView, type SentView } from './forms.js';
 import type { OwnersDesk } from './moving-desk.js';
 import { MAX_TASKS_PER_CALL, PART_BYTES, type Placed, type Welcome } from './protocol.js';
+import { RemoteSchedules } from './schedules.js';
 import { StagedReceipt } from './staged-receipt.js';
 
 /** Tasks that wait for their acceptance, and their bytes; as a runtime's own bounds are by default. */
@@ -50,6 +51,11 @@ export interface RemoteDeskSetup {
 }
 
 export class RemoteDesk implements OwnersDesk {
+  readonly schedules: RemoteSchedules = new RemoteSchedules({
+    encode: (...task) => this.encode(...task),
+    settled: (id) => this.settled(id),
+    ask: (...args) => this.#ask(...args),
+  });
   readonly #calls: Calls;
   readonly #front: Front;
   readonly #now: () => number;

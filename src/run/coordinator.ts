@@ -20,6 +20,7 @@ import { Promoter } from './promoter.js';
 import { Pruner } from './pruner.js';
 import { Registry } from './registry.js';
 import type { RunningBatch, RunningItem } from './running-item.js';
+import { Scheduler } from './scheduler.js';
 import { Telling } from './telling.js';
 
 /** A batch handed over this recently may come back in time for the commit of its own tasks. */
@@ -48,6 +49,7 @@ export class Coordinator implements ExecutorHost {
   readonly executor: Executor;
   readonly promoter: Promoter;
   readonly pruner: Pruner;
+  readonly scheduler: Scheduler;
   readonly #dispatcher: Dispatcher;
   readonly #pool: Pool<RunningItem>;
   /** Tasks settled, and given back by threads, since `stop` began. */
@@ -87,6 +89,9 @@ export class Coordinator implements ExecutorHost {
     this.#dispatcher = new Dispatcher(dispatcherHost, broker, pool, executor, registry, clock);
     this.promoter = new Promoter(this.broker, this.clock);
     this.pruner = new Pruner(this.broker, this.clock);
+    const { front, gather, telling } = this;
+    const due = (at: number): void => this.promoter.due(at);
+    this.scheduler = new Scheduler({ backend, options, front, gather, telling, due });
     this.broker.onReady(() => this.#dispatcher.wake());
     this.broker.onFenced((error) => this.#fenced(error));
     this.broker.pace(() => this.#pace());
@@ -98,6 +103,7 @@ export class Coordinator implements ExecutorHost {
     this.#isStarted = true;
     this.promoter.start();
     this.pruner.start();
+    this.scheduler.start();
     this.#dispatcher.start();
   }
 
@@ -122,6 +128,7 @@ export class Coordinator implements ExecutorHost {
     this.#dispatcher.stop();
     this.promoter.stop();
     this.pruner.stop();
+    this.scheduler.stop();
   }
 
   /** Resolves when no task is on a thread. */

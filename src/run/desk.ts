@@ -9,6 +9,7 @@ import type { EnqueueOptions, RunOptions } from '../options/types.js';
 import type { TaskId, TaskState, TaskView } from '../task/task.js';
 import type { EventFilter, RuntimeEvent } from './events.js';
 import type { PageRequest } from './filters.js';
+import type { ScheduleDesk } from './schedule-desk.js';
 
 /** One accepted task, as its caller holds it. */
 export type Receipt = Omit<Ticket, 'onSettled'>;
@@ -47,4 +48,5 @@ export interface Desk {
   /** Listening begins with the call. */
   events(filter: EventFilter): AsyncIterableIterator<RuntimeEvent>;
   whenIdle(): Promise<void>;
+  readonly schedules: ScheduleDesk;
 }

@@ -42,6 +42,21 @@ export type RuntimeEvent =
   | ({ readonly kind: 'cancelled'; readonly reason: string } & OfTask)
   | ({ readonly kind: 'progress'; readonly progress: unknown } & OfTask)
   | ({ readonly kind: 'log'; readonly message: string } & OfTask)
+  /** A schedule's fire was enqueued. */
+  | ({ readonly kind: 'fired'; readonly scheduleId: string; readonly fireAt: EpochMs } & OfTask)
+  /**
+   * Fires of a schedule passed unserved: so many were late, as far as they were counted, and so many of them
+   * were made up; or the task of the last one was not final.
+   */
+  | {
+      readonly kind: 'misfired';
+      readonly scheduleId: string;
+      readonly reason: 'late' | 'overlap';
+      readonly missed: number;
+      readonly madeUp: number;
+      readonly name: string;
+      readonly at: EpochMs;
+    }
   | { readonly kind: 'paused' | 'resumed'; readonly queue: string; readonly at: EpochMs }
   | { readonly kind: 'fenced'; readonly error: Error; readonly at: EpochMs }
   | {
@@ -66,6 +81,8 @@ export const EVENT_KINDS = [
   'cancelled',
   'progress',
   'log',
+  'fired',
+  'misfired',
   'paused',
   'resumed',
   'fenced',

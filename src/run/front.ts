@@ -7,7 +7,7 @@ import { levelOf, validateEnqueueOptions } from '../options.js';
 import type { EnqueueRequest } from '../pool/pool.js';
 import { type Codec, decodeValue, type EncodeLimits, encodeValue, isEncoded } from '../task/codec.js';
 import type { StandardSchema } from '../task/define-types.js';
-import type { NewTask, TaskId, TransferredPayload } from '../task/task.js';
+import type { FireOf, NewTask, TaskId, TransferredPayload } from '../task/task.js';
 import type { TaskOptions } from '../task/task-options.js';
 import type { NameEntry, Placement, Registry } from './registry.js';
 
@@ -88,6 +88,13 @@ export class Front {
     const entry = this.#options.registry.entry(name);
     const checked = options === undefined ? NO_OPTIONS : validateEnqueueOptions(options, 'options');
     return { ...this.#build(entry, { body }, checked), parent };
+  }
+
+  /** The task of a fire. It starts when it is stored and not before: a fire happens once. */
+  fromSchedule({ name, body, options }: EncodedTask, schedule: FireOf): NewTask {
+    const entry = this.#options.registry.entry(name);
+    const task = this.#build(entry, { body }, options ?? NO_OPTIONS);
+    return { ...task, startAfterCommit: true, schedule };
   }
 
   #encode(

@@ -13,6 +13,7 @@ import type { EncodedTask } from './front.js';
 import { Intake } from './intake.js';
 import { Pauses } from './pauses.js';
 import type { RunningItem } from './running-item.js';
+import { LocalSchedules } from './schedules.js';
 import type { StagedBatch } from './staged-batch.js';
 
 export interface DeskParts {
@@ -20,9 +21,12 @@ export interface DeskParts {
   readonly pool: Pool<RunningItem>;
   readonly coordinator: Coordinator;
   readonly options: RuntimeOptions;
+  /** It owns the tasks and runs none; what the functions of the host are is not known. */
+  readonly isCaretaker?: true;
 }
 
 export class LocalDesk implements Desk {
+  readonly schedules: LocalSchedules;
   readonly #parts: DeskParts;
   readonly #administration: Administration;
   readonly #intake: Intake;
@@ -34,6 +38,8 @@ export class LocalDesk implements Desk {
     this.#administration = new Administration(parts);
     this.#intake = new Intake(backend.broker, coordinator, options.clock, (id) => this.cancel(id));
     this.#pauses = new Pauses(backend.keyValue, coordinator, options);
+    this.schedules = new LocalSchedules(parts);
+    coordinator.scheduler.cancel = (id) => this.cancel(id);
   }
 
   /** Reads what earlier owners have left paused. */

@@ -2,10 +2,11 @@
  * Tells the runtime's listeners, and its log, what happens to tasks and threads. Builds nothing that nobody
  * listens to.
  */
-import type { Claim, Settlement } from '../broker/broker.js';
+import type { Claim, Settlement, Ticket } from '../broker/broker.js';
 import type { RuntimeOptions } from '../options/types.js';
 import type { ThreadEvent } from '../pool/pool.js';
-import type { TaskView } from '../task/task.js';
+import type { Decision } from '../schedule/decide.js';
+import type { NewTask, TaskView } from '../task/task.js';
 import type { Events } from './events.js';
 import type { RunningBatch } from './running-item.js';
 import { eventOf, SETTLEMENT_KINDS } from './settlement-event.js';
@@ -24,6 +25,34 @@ export class Telling {
   /** Whether anybody listens to how tasks end. */
   get hasListeners(): boolean {
     return SETTLEMENT_KINDS.some((kind) => this.#events.wants(kind));
+  }
+
+  enqueued(tickets: readonly Ticket[], tasks: readonly NewTask[]): void {
+    if (!this.#events.wants('enqueued')) return;
+    const at = this.#clock.now();
+    for (let of = 0; of < tickets.length; of++) {
+      const { name, queue } = tasks[of]!;
+      this.#events.tell({ kind: 'enqueued', taskId: tickets[of]!.id, name, queue, at });
+    }
+  }
+
+  /** The tasks of a schedule's fires were accepted. */
+  fired(tasks: readonly NewTask[], tickets: readonly Ticket[]): void {
+    this.enqueued(tickets, tasks);
+    if (!this.#events.wants('fired')) return;
+    const at = this.#clock.now();
+    for (const [of, { name, queue, schedule }] of tasks.entries()) {
+      const { id: scheduleId, fireAt } = schedule!;
+      this.#events.tell({ kind: 'fired', scheduleId, fireAt, taskId: tickets[of]!.id, name, queue, at });
+    }
+  }
+
+  /** What a schedule has decided; of fires that were enqueued after {@link Telling.fired}. */
+  decided(scheduleId: string, name: string, { missed, madeUp, isOverlap }: Decision): void {
+    if ((missed === 0 && !isOverlap) || !this.#events.wants('misfired')) return;
+    const of = { scheduleId, name, at: this.#clock.now() };
+    if (missed > 0) this.#events.tell({ kind: 'misfired', reason: 'late', missed, madeUp, ...of });
+    if (isOverlap) this.#events.tell({ kind: 'misfired', reason: 'overlap', missed: 1, madeUp: 0, ...of });
   }
 
   paused(queue: string, isPaused: boolean): void {

@@ -152,12 +152,22 @@ export class TestRuntime<Module = AnyModule> extends Runtime<Module> {
     return infos;
   }
 
-  /** Moves the clock on: deadlines pass, delayed tasks and retries become ready, results expire. */
+  /**
+   * Moves the clock on: deadlines pass, delayed tasks and retries become ready, schedules fire, each at its
+   * time, results expire.
+   */
   async advance(ms: number): Promise<void> {
     if (!(ms >= 0 && Number.isFinite(ms))) throw new InvalidArgumentError('ms', 'a number from 0', ms);
     const { coordinator } = this.#parts;
+    const { scheduler } = coordinator;
     coordinator.gather.flush();
-    this.clock.advance(ms);
+    const until = this.clock.now() + ms;
+    await scheduler.poll();
+    for (let at = scheduler.nextLookAt; at !== undefined && at <= until; at = scheduler.nextLookAt) {
+      this.clock.advance(at - this.clock.now());
+      await scheduler.poll();
+    }
+    this.clock.advance(until - this.clock.now());
     const now = this.clock.now();
     while ((await coordinator.broker.promote(now, SLICE_TASKS)) >= SLICE_TASKS);
     while ((await coordinator.broker.prune(now, SLICE_TASKS)) >= SLICE_TASKS);

@@ -1,0 +1,236 @@
+/**
+ * Fires schedules: one timer, armed toward the earliest instant at which one of them is to be looked at. What
+ * a look decides is a pure function (`schedule/decide.ts`); here its fires become tasks, in the transaction
+ * that writes the new state. Works in slices, so that the host goes on while thousands are due.
+ *
+ * Only a runtime that owns the tasks fires. Without schedules it reads one page at its start, and nothing of
+ * cron is loaded.
+ */
+import type { Backend } from '../broker/broker.js';
+import type { Fact } from '../broker/key-value.js';
+import type { Clock, Disarm, EpochMs } from '../clock.js';
+import { FactChangedError, StoppedError, StoreFencedError } from '../errors.js';
+import type { RuntimeOptions } from '../options/types.js';
+import type { Decision } from '../schedule/decide.js';
+import { isFinal, type NewTask, type TaskId } from '../task/task.js';
+import type { Front } from './front.js';
+import type { Gather } from './gather.js';
+import { LookHeap } from './look-heap.js';
+import {
+  decodeSchedule,
+  encodeSchedule,
+  SCHEDULE_PREFIX,
+  SCHEDULES_PER_READ,
+  type StoredSchedule,
+} from './schedule-fact.js';
+import type { Telling } from './telling.js';
+
+export interface SchedulerHost {
+  readonly backend: Backend;
+  readonly options: Pick<RuntimeOptions, 'clock' | 'logger' | 'calendars'>;
+  readonly front: Front;
+  readonly gather: Gather;
+  readonly telling: Telling;
+  /** A task becomes due then. */
+  due(at: EpochMs): void;
+}
+
+/** Instants are looked up again at least this often, whatever the clocks did meanwhile. */
+const LOOK_AGAIN_MS = 60_000;
+/** Schedules that are looked at between two turns of the event loop. */
+const SLICE_SCHEDULES = 25;
+/** How long a fire waits that the store has no room for. */
+const RETRY_MS = 1_000;
+/** Others may change a schedule while it is looked at, each time with success. */
+const MAX_TRIES = 100;
+
+/** Loaded with the first schedule. */
+const loadAlgorithms = () =>
+  Promise.all([import('../schedule/decide.js'), import('../schedule/occurrences.js')]);
+
+export class Scheduler {
+  readonly #host: SchedulerHost;
+  readonly #clock: Clock;
+  readonly #heap = new LookHeap();
+  #loaded: Promise<void> | undefined;
+  #polling: Promise<void> | undefined;
+  #disarm: Disarm | undefined;
+  #isStarted = false;
+  #isStopped = false;
+  /** Set by who administers tasks: ends the task of the last fire. */
+  cancel: (id: TaskId) => Promise<unknown> = () => Promise.resolve();
+
+  constructor(host: SchedulerHost) {
+    this.#host = host;
+    this.#clock = host.options.clock;
+  }
+
+  /** Fires from now on what is due. */
+  start(): void {
+    this.#isStarted = true;
+    this.poll().catch((error) => this.#failed(error));
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#disarm?.();
+    this.#heap.clear();
+  }
+
+  /** When the next schedule is to be looked at, as far as they have been read. */
+  get nextLookAt(): EpochMs | undefined {
+    return this.#heap.nextAt;
+  }
+
+  /** A schedule was stored or changed. Resolves when it was looked at, where anything fires at all. */
+  async changed(id: string): Promise<void> {
+    if (this.#loaded === undefined || this.#isStopped) return;
+    this.#heap.set(id, Number.NEGATIVE_INFINITY);
+    if (!this.#isStarted) return;
+    // A poll under way may have had its last look around.
+    do await this.poll().catch((error) => this.#failed(error));
+    while (this.#isDue);
+  }
+
+  /** Looks at all that are due, and arms the timer for the next. One poll at a time. */
+  poll(): Promise<void> {
+    this.#polling ??= this.#poll().finally(() => {
+      this.#polling = undefined;
+      this.#arm();
+    });
+    return this.#polling;
+  }
+
+  get #isDue(): boolean {
+    const at = this.#heap.nextAt;
+    return !this.#isStopped && at !== undefined && at <= this.#clock.now();
+  }
+
+  async #poll(): Promise<void> {
+    this.#loaded ??= this.#load();
+    await this.#loaded;
+    while (!this.#isStopped) {
+      const ids = this.#heap.takeDue(this.#clock.now(), SLICE_SCHEDULES);
+      if (ids.length === 0) return;
+      await Promise.all(ids.map((id) => this.#look(id)));
+      await new Promise(setImmediate);
+    }
+  }
+
+  #arm(): void {
+    this.#disarm?.();
+    if (!this.#isStarted || this.#isStopped) return;
+    const at = this.#heap.nextAt;
+    if (at === undefined) return;
+    const poll = (): void => void this.poll().catch((error) => this.#failed(error));
+    const ms = Math.min(at - this.#clock.now(), LOOK_AGAIN_MS);
+    if (ms <= 0) poll();
+    else this.#disarm = this.#clock.arm(ms, poll);
+  }
+
+  async #load(): Promise<void> {
+    for (let after: string | undefined; ; ) {
+      const page = await this.#host.backend.keyValue.list(SCHEDULE_PREFIX, SCHEDULES_PER_READ, after);
+      for (const { key } of page) {
+        this.#heap.set(key.slice(SCHEDULE_PREFIX.length), Number.NEGATIVE_INFINITY);
+      }
+      after = page.at(-1)?.key;
+      if (page.length < SCHEDULES_PER_READ) return;
+      await new Promise(setImmediate);
+    }
+  }
+
+  /** Never rejects: what goes wrong with one schedule is no matter to the others. */
+  async #look(id: string): Promise<void> {
+    let lookAt: EpochMs | undefined;
+    try {
+      lookAt = await this.#lookUntilDecided(id);
+    } catch (error) {
+      this.#failed(error, id);
+      lookAt = this.#clock.now() + RETRY_MS;
+    }
+    // Unless it was changed meanwhile: then it is to be looked at now.
+    if (!this.#isStopped && !this.#heap.has(id)) this.#heap.set(id, lookAt);
+  }
+
+  async #lookUntilDecided(id: string): Promise<EpochMs | undefined> {
+    for (let tries = 1; ; tries++) {
+      const fact = await this.#host.backend.keyValue.get(SCHEDULE_PREFIX + id);
+      if (fact === undefined || this.#isStopped) return undefined;
+      try {
+        return await this.#lookAtFact(id, fact);
+      } catch (error) {
+        if (!(error instanceof FactChangedError) || tries >= MAX_TRIES) throw error;
+      }
+    }
+  }
+
+  /** @throws (rejects) {FactChangedError} when another one was there first; nothing is stored then. */
+  async #lookAtFact(id: string, { value, version }: Fact): Promise<EpochMs | undefined> {
+    const [{ decide }, { occurrencesOf }] = await loadAlgorithms();
+    const schedule = decodeSchedule(value);
+    const { rule, plan, state, lastTaskId } = schedule;
+    const occurrences = occurrencesOf(rule, id, this.#host.options.calendars);
+    const now = this.#clock.now();
+    let decision = decide(id, occurrences, plan, state, now, false);
+    if (plan.overlap !== 'allow' && decision.fires.length > 0 && (await this.#isOpen(lastTaskId))) {
+      decision = decide(id, occurrences, plan, state, now, true);
+    }
+    if (decision.state.error !== undefined && decision.state.error !== state.error) {
+      this.#host.options.logger.error(
+        { schedule: id, error: decision.state.error },
+        'a schedule cannot fire',
+      );
+    }
+    if (decision.fires.length > 0) await this.#fire(id, schedule, version, decision);
+    else if (isChanged(state, decision.state)) {
+      const next = encodeSchedule({ ...schedule, state: decision.state });
+      const stored = await this.#host.backend.keyValue.put(SCHEDULE_PREFIX + id, next, {
+        ifVersion: version,
+      });
+      if (stored === undefined) throw new FactChangedError(SCHEDULE_PREFIX + id, version, version + 1);
+    }
+    this.#host.telling.decided(id, schedule.task.name, decision);
+    return decision.lookAt;
+  }
+
+  /** The tasks and what has become of their schedule: both are stored, or neither. */
+  async #fire(id: string, schedule: StoredSchedule, ifVersion: number, decision: Decision): Promise<void> {
+    const { front, gather, backend, telling } = this.#host;
+    const { fires, state, cancelsLast } = decision;
+    const tasks: NewTask[] = [];
+    try {
+      for (const fireAt of fires) {
+        tasks.push(await gather.apart(front.fromSchedule(schedule.task, { id, fireAt })));
+      }
+      if (cancelsLast) await this.cancel(schedule.lastTaskId!).catch(() => {});
+      if (this.#isStopped) throw new StoppedError();
+      for (const { runAt } of tasks) if (runAt !== undefined) this.#host.due(runAt);
+      gather.flush();
+      const { tickets, accepted } = backend.broker.enqueue(tasks, {
+        ...{ key: SCHEDULE_PREFIX + id, ifVersion },
+        value: (ids) => encodeSchedule({ ...schedule, state, lastTaskId: ids.at(-1)! }),
+      });
+      await accepted;
+      telling.fired(tasks, tickets);
+    } catch (error) {
+      gather.drop(tasks);
+      throw error;
+    }
+  }
+
+  async #isOpen(id: TaskId | undefined): Promise<boolean> {
+    const view = id === undefined ? undefined : await this.#host.backend.inspect?.get(id, 'brief');
+    return view !== undefined && !isFinal(view.state);
+  }
+
+  /** The end of the runtime and a fenced store are told elsewhere. */
+  #failed(error: unknown, schedule = 'all'): void {
+    if (this.#isStopped || error instanceof StoppedError || error instanceof StoreFencedError) return;
+    this.#host.options.logger.error({ schedule, error: String(error) }, 'a schedule could not be looked at');
+  }
+}
+
+function isChanged(before: StoredSchedule['state'], after: StoredSchedule['state']): boolean {
+  return before.since !== after.since || before.ended !== after.ended || before.error !== after.error;
+}
