@@ -20,8 +20,8 @@ const NONE: Calendars = new Map();
 
 /**
  * @param calendars  Of the runtime that is to fire; absent where they are not known.
- * @throws {InvalidNameError} {@link UnknownOptionError} {@link InvalidArgumentError} that names the field, for
- *   example `schedule.cron`.
+ * @throws {InvalidNameError} {@link UnknownOptionError} {@link InvalidArgumentError} that names the field,
+ *   for example `schedule.cron`.
  */
 export function checkSchedule(
   given: { readonly id: unknown; readonly rule: unknown; readonly options: unknown },
