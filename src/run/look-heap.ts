@@ -41,7 +41,7 @@ export class LookHeap {
   /** Takes those out that are due, the earliest first; at most `most`. */
   takeDue(now: EpochMs, most: number): string[] {
     const due: string[] = [];
-    while (due.length < most && (this.nextAt ?? Number.POSITIVE_INFINITY) <= now) {
+    for (let at = this.nextAt; at !== undefined && at <= now && due.length < most; at = this.nextAt) {
       const { id } = this.#pop();
       this.#lookAt.delete(id);
       due.push(id);

@@ -101,6 +101,27 @@ describe('a test runtime', () => {
     expect(next[0]).not.toBe(next[2]);
   });
 
+  it('fires schedules, each fire at its time, whatever the step', async () => {
+    const runtime = await openTest();
+    const begin = runtime.clock.now();
+    await runtime.schedule('hourly', { everyMs: 3_600_000 }, 'double', 1);
+    await runtime.schedule('once', { at: begin + 90 * 60_000 }, 'double', 2);
+    await runtime.advance(3_599_999);
+    expect(await runtime.runNext()).toBeUndefined();
+    await runtime.advance(1 + 2 * 3_600_000);
+    const { tasks } = await runtime.list({ state: 'ready' });
+    expect(tasks.map(({ schedule, createdAt }) => [schedule?.id, createdAt - begin])).toEqual([
+      ['hourly', 3_600_000],
+      ['once', 90 * 60_000],
+      ['hourly', 2 * 3_600_000],
+      ['hourly', 3 * 3_600_000],
+    ]);
+    expect((await runtime.runAll()).map(({ result }) => result)).toEqual([2, 4, 2, 2]);
+    await runtime.schedules.delete('hourly');
+    await runtime.advance(86_400_000);
+    expect(await runtime.runNext()).toBeUndefined();
+  });
+
   it('ends a handler at its deadline when the clock gets there', async () => {
     const runtime = await openTest();
     await runtime.enqueue('sleeps', undefined, { timeoutMs: 30_000, maxAttempts: 1 });

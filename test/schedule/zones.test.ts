@@ -161,9 +161,9 @@ describe('cron in every time zone', () => {
     let fires = 0;
     for (const [serial, change] of [...alike.values()].entries()) {
       const faces = facesAround(change);
-      // Each change has a third of them: the changes of one zone have them all, time and again.
+      // Each change has a quarter of them: the changes of one zone have them all, time and again.
       for (const [at, wanted] of expressionsFor(change).entries()) {
-        if ((serial + at) % 3 > 0) continue;
+        if ((serial + at) % 4 > 0) continue;
         const expected = oracle(change, wanted, faces);
         expect(firesOf(change, wanted), placeOf(change, wanted)).toEqual(expected);
         fires += expected.length;
@@ -174,9 +174,9 @@ describe('cron in every time zone', () => {
 
   it('fires at the same instants from wherever one begins to look', () => {
     for (const [serial, change] of [...alike.values()].entries()) {
-      if (serial % 4 > 0) continue;
+      if (serial % 8 > 0) continue;
       const all = expressionsFor(change);
-      const wanted = all[(serial / 4) % all.length]!;
+      const wanted = all[(serial / 8) % all.length]!;
       const fires = firesOf(change, wanted);
       for (const from of [-61, -31, -1, 0, 1, 29].map((minutes) => change.at + minutes * MINUTE_MS - 1)) {
         const expected = fires.filter((fire) => fire > from);
