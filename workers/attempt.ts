@@ -6,10 +6,17 @@ import { InvalidArgumentError, StoppedError, TooLargeError } from '../src/errors
 import { checkName, validateEnqueueOptions } from '../src/options.js';
 import { encodeValue } from '../src/task/codec.js';
 import { formatId } from '../src/task/id.js';
-import type { TaskId } from '../src/task/task.js';
+import type { FireOf, TaskId } from '../src/task/task.js';
 import type { LoadedHandler } from './handlers.js';
 import { ABORT_REASONS, type Page } from './page.js';
-import { MAX_ENQUEUES, MAX_LOG_BYTES, MAX_LOG_LINES, type Note, PROGRESS_EVERY_MS } from './protocol.js';
+import {
+  type BatchMessage,
+  MAX_ENQUEUES,
+  MAX_LOG_BYTES,
+  MAX_LOG_LINES,
+  type Note,
+  PROGRESS_EVERY_MS,
+} from './protocol.js';
 import type { Session } from './session.js';
 
 /** A year. */
@@ -23,6 +30,7 @@ export interface RunningBatch {
   readonly page: Page;
   /** Rows as they arrived; ids are read from them when asked for. */
   readonly rows: Uint8Array;
+  readonly fires: BatchMessage['fires'];
 }
 
 export class AttemptRun {
@@ -61,6 +69,10 @@ export class AttemptRun {
 
   get taskId(): TaskId {
     return formatId(this.batch.rows, this.#idAt);
+  }
+
+  get schedule(): FireOf | undefined {
+    return this.batch.fires?.[this.index];
   }
 
   /** Index of the reason in `ABORT_REASONS`, from 1; 0 is none. */

@@ -26,8 +26,8 @@ export interface IncomingBatch {
 
 /** Resolves when every item has ended or was recalled. */
 export async function runBatch(session: Session, { message, page, names }: IncomingBatch): Promise<void> {
-  const { rows, count, moved } = message;
-  const batch: RunningBatch = { session, page, rows };
+  const { rows, count, moved, fires } = message;
+  const batch: RunningBatch = { session, page, rows, fires };
   const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
   const { ints, floats } = page;
   let at = 0;

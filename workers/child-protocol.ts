@@ -17,6 +17,7 @@
  * does not matter which of the pipes is quicker.
  */
 import type { StoredError } from '../src/task/stored-error.js';
+import type { FireOf } from '../src/task/task.js';
 import type { BlobSetup } from './blobs.js';
 import type { Command, LoadReply, Note, RegisterMessage, RetireMessage, ThreadLimits } from './protocol.js';
 
@@ -74,6 +75,8 @@ export interface ItemMessage {
   readonly row: Uint8Array;
   /** What was moved into the runtime, serialized by V8; the row has no body then. */
   readonly moved?: Uint8Array;
+  /** The fire that it is of. */
+  readonly schedule?: FireOf;
 }
 
 /** Values of services are serialized by V8, so that they are what a port would carry. */

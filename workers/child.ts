@@ -119,7 +119,7 @@ function tellOfFiles(): void {
   doneFiles = undefined;
 }
 
-async function run({ place, run, name, row, moved }: ItemMessage): Promise<void> {
+async function run({ place, run, name, row, moved, schedule }: ItemMessage): Promise<void> {
   const page = pageAt(place);
   page.reset(1);
   page.run = run;
@@ -131,6 +131,7 @@ async function run({ place, run, name, row, moved }: ItemMessage): Promise<void>
     names: [name],
     resetNames: true,
     ...(moved === undefined ? {} : { moved: { value: services.read(moved) } }),
+    ...(schedule === undefined ? {} : { fires: [schedule] }),
   });
   const { ints, floats, kind, offset, length, endedAt, delayMs, bytes } = page;
   const at = ints[offset]!;

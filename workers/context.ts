@@ -4,7 +4,7 @@
  */
 import { InvalidArgumentError } from '../src/errors.js';
 import type { RemoteServices, Services, Snooze, TaskContext } from '../src/task/define-types.js';
-import type { TaskId } from '../src/task/task.js';
+import type { FireOf, TaskId } from '../src/task/task.js';
 import type { AttemptRun } from './attempt.js';
 
 export class HandlerContext implements TaskContext<unknown, Services> {
@@ -24,6 +24,10 @@ export class HandlerContext implements TaskContext<unknown, Services> {
 
   get attempt(): number {
     return this.#run.attempt;
+  }
+
+  get schedule(): FireOf | undefined {
+    return this.#run.schedule;
   }
 
   get signal(): AbortSignal {

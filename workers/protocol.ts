@@ -13,6 +13,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { StoredError } from '../src/task/stored-error.js';
+import type { FireOf } from '../src/task/task.js';
 import type { TaskOptions } from '../src/task/task-options.js';
 import type { BlobSetup } from './blobs.js';
 import type { PageMemory } from './page.js';
@@ -59,6 +60,8 @@ export interface BatchMessage {
   readonly resetNames?: boolean;
   /** The payload of a batch of one whose buffers were moved; its row has no body. */
   readonly moved?: { readonly value: unknown };
+  /** By place in the batch: which fires its tasks are of; absent when they are of none. */
+  readonly fires?: readonly (FireOf | undefined)[];
   /** With the first batch: where large payloads are and large results go; absent where that is inline. */
   readonly blobs?: BlobSetup;
 }

@@ -247,6 +247,7 @@ export interface Claim extends Head {
   /** From 1: failures and crashes so far, and this one. */
   readonly attempt: number;
   readonly transfer: NewTask['transfer'];
+  readonly schedule: NewTask['schedule'];
   /** Whoever runs it keeps its own item here, to find it again from the claim. */
   holder: unknown;
   /** Writes the 16 bytes of the id without making its text. */

@@ -71,7 +71,7 @@ export class ChildItems {
 
   /** Resolves when every item has ended or was recalled; rejects when the child has died. */
   async run({ message, page, names, moved }: Incoming): Promise<void> {
-    const { rows, count } = message;
+    const { rows, count, fires } = message;
     const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
     let at = 0;
     for (let index = 0; index < count; index++) {
@@ -93,7 +93,9 @@ export class ChildItems {
       await new Promise<void>((ended, died) => {
         const run = this.#runs++;
         const place = this.#enter({ page, index, run, ended, died });
-        this.#host.send({ kind: 'item', place, run, name, row, ...moved });
+        const fire = fires?.[index];
+        const schedule = fire === undefined ? {} : { schedule: fire };
+        this.#host.send({ kind: 'item', place, run, name, row, ...moved, ...schedule });
       });
     }
   }

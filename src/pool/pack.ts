@@ -2,7 +2,7 @@
  * Packs items for the way to a thread: one exact-size array per batch. Bodies are copied, never decoded. The
  * layout is in `workers/protocol.ts`.
  */
-import { MAX_ATTEMPT, MAX_NAMES, ROW_HEADER_BYTES } from '../../workers/protocol.js';
+import { type BatchMessage, MAX_ATTEMPT, MAX_NAMES, ROW_HEADER_BYTES } from '../../workers/protocol.js';
 import type { PoolItem } from './pool.js';
 
 /** From this size on, rows are moved to the thread instead of copied once more. */
@@ -35,6 +35,14 @@ export function packRows(items: readonly PoolItem[], indexOf: (name: string) => 
     at += length;
   }
   return rows;
+}
+
+/** Which fires the items are of; `undefined` when none is of any. */
+export function firesOf(items: readonly PoolItem[]): BatchMessage['fires'] {
+  for (const { schedule } of items) {
+    if (schedule !== undefined) return items.map((item) => item.schedule);
+  }
+  return undefined;
 }
 
 /** The names a thread knows by index. It only ever grows, or begins anew when it is full. */

@@ -8,7 +8,7 @@
  * step from 0 is a compare-and-swap in shared memory, so that exactly one of thread and coordinator gets the
  * item.
  */
-import type { TaskId } from '../task/task.js';
+import type { FireOf, TaskId } from '../task/task.js';
 import type { Isolation, TaskOptions } from '../task/task-options.js';
 
 /** One task as a pool needs it. `token` is the caller's own; it comes back with the outcome. */
@@ -22,6 +22,8 @@ export interface PoolItem<Token = unknown> {
   copyBody(target: Uint8Array, at: number): void;
   /** Writes the 16 bytes of the task's id. */
   writeId(target: Uint8Array, at: number): void;
+  /** The schedule that made it. */
+  readonly schedule?: FireOf | undefined;
   /**
    * Runs alone on its thread because it may have ended one before: now it is charged for what nobody caught.
    */

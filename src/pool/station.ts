@@ -11,7 +11,7 @@ import { storeError } from '../task/stored-error.js';
 import { PoolBatch, type PoolClock } from './batch.js';
 import { blame } from './blame.js';
 import { RELEASED } from './outcome.js';
-import { NameTable, packRows, TRANSFER_BYTES } from './pack.js';
+import { firesOf, NameTable, packRows, TRANSFER_BYTES } from './pack.js';
 import { Pages } from './pages.js';
 import type { FinishedItem, ItemOutcome, PoolItem, PoolListener, Slot } from './pool.js';
 import type { Death, StationThread } from './thread.js';
@@ -93,6 +93,7 @@ export class Station<Token> {
     this.#names.makeRoom(items.length);
     const rows = packRows(items, (name) => this.#names.indexOf(name));
     const moved = items.length === 1 ? items[0]!.moved : undefined;
+    const fires = firesOf(items);
     const blobs = this.#files.first();
     const message: BatchMessage = {
       kind: 'batch',
@@ -103,6 +104,7 @@ export class Station<Token> {
       ...this.#names.takeNews(),
       ...(memory === undefined ? {} : { memory }),
       ...(moved === undefined ? {} : { moved: { value: moved.value } }),
+      ...(fires === undefined ? {} : { fires }),
       ...(blobs === undefined ? {} : { blobs }),
     };
     const list = rows.length >= TRANSFER_BYTES ? [rows.buffer as ArrayBuffer] : [];

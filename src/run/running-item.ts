@@ -40,6 +40,9 @@ export class RunningItem implements PoolItem<RunningItem> {
   get isSuspect(): boolean {
     return this.claim.suspect;
   }
+  get schedule(): PoolItem['schedule'] {
+    return this.claim.schedule;
+  }
   get bodyBytes(): number {
     return this.claim.bodyBytes;
   }

@@ -3,7 +3,7 @@
  * derivation of names, payloads and results from `typeof tasks`. Types, and the two symbols by which a
  * definition is known.
  */
-import type { TaskId } from './task.js';
+import type { FireOf, TaskId } from './task.js';
 import type { TaskOptions } from './task-options.js';
 
 /**
@@ -15,6 +15,8 @@ export interface TaskContext<App = unknown, HostServices = Services> {
   readonly name: string;
   /** From 1. */
   readonly attempt: number;
+  /** The schedule that made this task, and for when; `undefined` when none did. */
+  readonly schedule: FireOf | undefined;
   /**
    * Aborts at the deadline, on cancel and on stop. Needs a turn of the thread's event loop to fire: see
    * `isAborted`.

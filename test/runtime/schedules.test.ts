@@ -66,6 +66,21 @@ describe.each(BACKENDS)('a schedule (%s)', (kind) => {
     expect(again.map(({ fireAt }) => fireAt)).toEqual([BEGIN + 27 * HOUR, BEGIN + 51 * HOUR]);
   });
 
+  it('tells its handler which fire it is of, in a child process too', async () => {
+    const { runtime, fires } = await openAt(kind);
+    const schedule = { id: 'a', fireAt: BEGIN + HOUR };
+    await runtime.schedule('a', { everyMs: HOUR }, 'fireOf', undefined);
+    await runtime.schedule('b', { everyMs: 2 * HOUR }, 'fireOf', undefined, { isolation: 'process' });
+    const [first] = await fires.after(HOUR);
+    expect(await runtime.handle(first!.taskId).result()).toEqual({ schedule, pid: process.pid });
+    const both = await fires.after(HOUR, 2);
+    const inChild = both.find(({ scheduleId }) => scheduleId === 'b')!;
+    const told = await runtime.handle<'fireOf'>(inChild.taskId).result();
+    expect(told.schedule).toEqual({ id: 'b', fireAt: BEGIN + 2 * HOUR });
+    expect(told.pid).not.toBe(process.pid);
+    expect(await runtime.run('fireOf', undefined)).toEqual({ schedule: undefined, pid: process.pid });
+  });
+
   it('may be said again at each start: nothing is new, nothing fires twice', async () => {
     const { runtime, fires } = await openAt(kind);
     const say = (payload = 'x') => runtime.schedule('a', { everyMs: HOUR }, 'echo', payload);

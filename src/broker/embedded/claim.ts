@@ -80,6 +80,9 @@ export class EmbeddedClaim implements Claim {
   get options(): TaskOptions | undefined {
     return this.meta.options;
   }
+  get schedule(): TaskMeta['schedule'] {
+    return this.meta.schedule;
+  }
   get suspect(): boolean {
     return this.segment.suspects?.has(this.index) ?? false;
   }

@@ -48,7 +48,7 @@ export class Views {
       attempts: record?.attempts ?? [],
       logs: note?.logs ?? record?.logs ?? [],
       ...(claim.options === undefined ? {} : { options: claim.options }),
-      ...(claim.meta.schedule === undefined ? {} : { schedule: claim.meta.schedule }),
+      ...(claim.schedule === undefined ? {} : { schedule: claim.schedule }),
       ...(progress === undefined ? {} : { progress }),
     };
   }
