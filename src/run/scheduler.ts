@@ -9,7 +9,13 @@
 import type { Backend } from '../broker/broker.js';
 import type { Fact } from '../broker/key-value.js';
 import type { Clock, Disarm, EpochMs } from '../clock.js';
-import { FactChangedError, StoppedError, StoreFencedError } from '../errors.js';
+import {
+  FactChangedError,
+  QueueFullError,
+  StoppedError,
+  StoreFencedError,
+  StoreFullError,
+} from '../errors.js';
 import type { RuntimeOptions } from '../options/types.js';
 import type { Decision } from '../schedule/decide.js';
 import { isFinal, type NewTask, type TaskId } from '../task/task.js';
@@ -39,8 +45,9 @@ export interface SchedulerHost {
 const LOOK_AGAIN_MS = 60_000;
 /** Schedules that are looked at between two turns of the event loop. */
 const SLICE_SCHEDULES = 25;
-/** How long a fire waits that the store has no room for. */
-const RETRY_MS = 1_000;
+/** How long a fire waits that the store has no room for, and a schedule that cannot be looked at. */
+const ROOM_WAIT_MS = 1_000;
+const FAULT_WAIT_MS = 60_000;
 /** Others may change a schedule while it is looked at, each time with success. */
 const MAX_TRIES = 100;
 
@@ -147,7 +154,8 @@ export class Scheduler {
       lookAt = await this.#lookUntilDecided(id);
     } catch (error) {
       this.#failed(error, id);
-      lookAt = this.#clock.now() + RETRY_MS;
+      const isFull = error instanceof QueueFullError || error instanceof StoreFullError;
+      lookAt = this.#clock.now() + (isFull ? ROOM_WAIT_MS : FAULT_WAIT_MS);
     }
     // Unless it was changed meanwhile: then it is to be looked at now.
     if (!this.#isStopped && !this.#heap.has(id)) this.#heap.set(id, lookAt);

@@ -127,6 +127,7 @@ describe('a connection is ended by', () => {
 describe('a call is refused', () => {
   const call = { kind: 'call', call: 1 };
   const task = { name: 'sum', body: body([1, 2]) };
+  const schedule = { verb: 'schedule', id: 'a', rule: { everyMs: 1_000 }, ...task };
   const REFUSED: readonly [string, object, string][] = [
     ['of an unknown verb', { verb: 'format' }, 'UNSUPPORTED'],
     ['of a verb that is a member of every object', { verb: 'constructor' }, 'UNSUPPORTED'],
@@ -145,6 +146,15 @@ describe('a call is refused', () => {
     ['to have no threads', { verb: 'resize', threads: 0 }, 'INVALID_ARGUMENT'],
     ['to hear of unknown events', { verb: 'events', filter: { kinds: ['x'] } }, 'INVALID_ARGUMENT'],
     ['to batch no tasks', { verb: 'batch', tasks: [7] }, 'INVALID_ARGUMENT'],
+    ['to schedule nothing', { verb: 'schedule' }, 'INVALID_NAME'],
+    ['to schedule what never fires', { ...schedule, rule: { cron: '0 0 30 2 *' } }, 'INVALID_ARGUMENT'],
+    ['to schedule no payload', { ...schedule, body: 'x' }, 'INVALID_ARGUMENT'],
+    ['to schedule under a path', { ...schedule, id: '../manifest' }, 'INVALID_NAME'],
+    ['to schedule what has fired', { ...schedule, options: { runs: 5 } }, 'UNKNOWN_OPTION'],
+    ['to look at a schedule without a name', { verb: 'getSchedule', id: { a: 1 } }, 'INVALID_NAME'],
+    ['to pause no schedule', { verb: 'pauseSchedule', id: 'x', isPaused: true }, 'UNKNOWN_SCHEDULE'],
+    ['to list a million schedules', { verb: 'listSchedules', page: { limit: 1e6 } }, 'INVALID_ARGUMENT'],
+    ['to fire no schedule', { verb: 'runSchedule', id: 'x' }, 'UNKNOWN_SCHEDULE'],
   ];
   it.each(REFUSED)('%s', async (_what, asked, code) => {
     const stranger = (await guest()).say({ ...call, ...asked });
@@ -198,7 +208,9 @@ describe('one client does not hurt another', () => {
         }
       }),
       fc
-        .record({ verb: fc.constantFrom('enqueue', 'batch', 'settled', 'list', 'cancel', 'events', 'x') })
+        .record({
+          verb: fc.constantFrom('enqueue', 'batch', 'settled', 'list', 'cancel', 'events', 'schedule', 'x'),
+        })
         .map((asked) => frameOf({ kind: 'call', call: 1, ...asked })),
     );
     await fc.assert(

@@ -4,11 +4,13 @@
  */
 import { expectTypeOf } from 'vitest';
 import {
+  daily,
   type Handle,
   openClient,
   openRuntime,
   type Runtime,
   type RuntimeEvent,
+  type ScheduleInfo,
   type StopReport,
   type TaskInfo,
 } from '#src/index.js';
@@ -89,6 +91,20 @@ export async function types(runtime: Runtime<Tasks>): Promise<void> {
     // @ts-expect-error the payload of another task
     { name: 'sum', payload: { id: 1n } },
   ]);
+
+  const made = await runtime.schedule('a', daily('09:00'), 'sum', [1], { misfire: 'all', priority: 'low' });
+  expectTypeOf(made.isNew).toEqualTypeOf<boolean>();
+  expectTypeOf(await runtime.schedules.get('a')).toEqualTypeOf<ScheduleInfo | undefined>();
+  expectTypeOf(await runtime.schedules.runNow('a')).toEqualTypeOf<Handle>();
+  await runtime.schedule('a', { at: new Date() }, 'nothing', undefined);
+  // @ts-expect-error the payload of another task
+  await runtime.schedule('a', { everyMs: 1_000 }, 'sum', 'text');
+  // @ts-expect-error nobody is called so
+  await runtime.schedule('a', { everyMs: 1_000 }, 'product', [1]);
+  // @ts-expect-error a fire has its own time
+  await runtime.schedule('a', { everyMs: 1_000 }, 'sum', [1], { runAt: 5 });
+  // @ts-expect-error misspelt
+  await runtime.schedule('a', { corn: '* * * * *' }, 'sum', [1]);
 
   expectTypeOf(await runtime.get('id')).toEqualTypeOf<TaskInfo | undefined>();
   expectTypeOf(await runtime.stop()).toEqualTypeOf<StopReport>();
