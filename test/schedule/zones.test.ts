@@ -4,6 +4,7 @@
  * each minute around the change, with a formatter of its own, and fires where it shows what the expression
  * names. Zones that change in the same way at the same instant are gone through once.
  */
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseCron } from '#src/schedule/cron.js';
 import { nextInZone } from '#src/schedule/cron-in-zone.js';
@@ -191,6 +192,31 @@ describe('cron in every time zone', () => {
       expect([known.offsetAt(at - 1), known.offsetAt(at)], zone).toEqual([before, after]);
       expect(known.changeIn(at - HOUR_MS, at + HOUR_MS), zone).toBe(at);
     }
+  });
+
+  it('grows with where one begins to look, by itself and beside another', () => {
+    const someZone = fc.constantFrom(...zones);
+    const field = (last: number) =>
+      fc.oneof(
+        fc.constant('*'),
+        fc.integer({ min: 2, max: 30 }).map((step) => `*/${step}`),
+        fc.integer({ min: 0, max: last }).map(String),
+      );
+    const days = fc.constantFrom('* * *', '* * 1-5', '1 * *', 'L * *', '29 2 *', '* 3 0#5');
+    const instant = fc.integer({ min: FROM, max: TO });
+    const property = fc.property(
+      ...([someZone, field(59), field(23), days, instant, instant] as const),
+      (zone, minute, hour, day, one, other) => {
+        const cron = parseCron(`${minute} ${hour} ${day}`, 'id');
+        const next = (after: number) => nextInZone(cron, zoneOf(zone), after)!;
+        const [early, late] = [Math.min(one, other), Math.max(one, other)];
+        expect(next(early)).toBeGreaterThan(early);
+        expect(next(early)).toBeLessThanOrEqual(next(late));
+        expect(next(next(early) - 1)).toBe(next(early));
+        expect(next(next(early))).toBeGreaterThan(next(early));
+      },
+    );
+    fc.assert(property, { numRuns: 150 });
   });
 });
 
