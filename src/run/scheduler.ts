@@ -6,7 +6,7 @@
  * Only a runtime that owns the tasks fires. Without schedules it reads one page at its start, and nothing of
  * cron is loaded.
  */
-import type { Backend } from '../broker/broker.js';
+import type { Backend, Ticket } from '../broker/broker.js';
 import type { Fact } from '../broker/key-value.js';
 import type { Clock, Disarm, EpochMs } from '../clock.js';
 import {
@@ -50,6 +50,16 @@ const ROOM_WAIT_MS = 1_000;
 const FAULT_WAIT_MS = 60_000;
 /** Others may change a schedule while it is looked at, each time with success. */
 const MAX_TRIES = 100;
+
+/** Fires of one schedule that share a flush. */
+const SLICE_FIRES = 25;
+
+/** A fire on its way into the store. */
+interface Fire {
+  readonly task: NewTask;
+  readonly ticket: Ticket;
+  readonly accepted: Promise<void>;
+}
 
 /** Loaded with the first schedule. */
 const loadAlgorithms = () =>
@@ -175,10 +185,10 @@ export class Scheduler {
 
   /** @throws (rejects) {FactChangedError} when another one was there first; nothing is stored then. */
   async #lookAtFact(id: string, { value, version }: Fact): Promise<EpochMs | undefined> {
-    const [{ decide }, { occurrencesOf }] = await loadAlgorithms();
+    const [{ decide }, { storedOccurrences }] = await loadAlgorithms();
     const schedule = decodeSchedule(value);
     const { rule, plan, state, lastTaskId } = schedule;
-    const occurrences = occurrencesOf(rule, id, this.#host.options.calendars);
+    const occurrences = storedOccurrences(rule, id, this.#host.options.calendars);
     const now = this.#clock.now();
     let decision = decide(id, occurrences, plan, state, now, false);
     if (plan.overlap !== 'allow' && decision.fires.length > 0 && (await this.#isOpen(lastTaskId))) {
@@ -202,29 +212,53 @@ export class Scheduler {
     return decision.lookAt;
   }
 
-  /** The tasks and what has become of their schedule: both are stored, or neither. */
-  async #fire(id: string, schedule: StoredSchedule, ifVersion: number, decision: Decision): Promise<void> {
-    const { front, gather, backend, telling } = this.#host;
+  /**
+   * Fires one by one: the task and what has become of its schedule are both stored, or neither. What is left
+   * when the store has no room for more is decided again later.
+   */
+  async #fire(id: string, schedule: StoredSchedule, version: number, decision: Decision): Promise<void> {
     const { fires, state, cancelsLast } = decision;
-    const tasks: NewTask[] = [];
+    if (cancelsLast) await this.cancel(schedule.lastTaskId!).catch(() => {});
+    let slice: Fire[] = [];
     try {
-      for (const fireAt of fires) {
-        tasks.push(await gather.apart(front.fromSchedule(schedule.task, { id, fireAt })));
+      for (const [at, fireAt] of fires.entries()) {
+        const runs = schedule.state.runs + at + 1;
+        const isLast = at === fires.length - 1;
+        const now = isLast ? state : { ...schedule.state, since: fireAt, lastFireAt: fireAt, runs };
+        slice.push(await this.#enqueue(id, { ...schedule, state: now }, version + at, fireAt));
+        if (slice.length < SLICE_FIRES) continue;
+        await this.#accepted(slice);
+        slice = [];
       }
-      if (cancelsLast) await this.cancel(schedule.lastTaskId!).catch(() => {});
+    } finally {
+      await this.#accepted(slice);
+    }
+  }
+
+  async #enqueue(id: string, next: StoredSchedule, ifVersion: number, fireAt: EpochMs): Promise<Fire> {
+    const { front, gather, backend } = this.#host;
+    const task = await gather.apart(front.fromSchedule(next.task, { id, fireAt }));
+    try {
       if (this.#isStopped) throw new StoppedError();
-      for (const { runAt } of tasks) if (runAt !== undefined) this.#host.due(runAt);
+      if (task.runAt !== undefined) this.#host.due(task.runAt);
       gather.flush();
-      const { tickets, accepted } = backend.broker.enqueue(tasks, {
+      const { tickets, accepted } = backend.broker.enqueue([task], {
         ...{ key: SCHEDULE_PREFIX + id, ifVersion },
-        value: (ids) => encodeSchedule({ ...schedule, state, lastTaskId: ids.at(-1)! }),
+        value: ([lastTaskId]) => encodeSchedule({ ...next, lastTaskId: lastTaskId! }),
       });
-      await accepted;
-      telling.fired(tasks, tickets);
+      return { task, ticket: tickets[0]!, accepted };
     } catch (error) {
-      gather.drop(tasks);
+      gather.drop([task]);
       throw error;
     }
+  }
+
+  async #accepted(slice: readonly Fire[]): Promise<void> {
+    await Promise.all(slice.map(({ accepted }) => accepted));
+    this.#host.telling.fired(
+      slice.map(({ task }) => task),
+      slice.map(({ ticket }) => ticket),
+    );
   }
 
   async #isOpen(id: TaskId | undefined): Promise<boolean> {

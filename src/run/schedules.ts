@@ -160,7 +160,7 @@ export class LocalSchedules implements ScheduleDesk {
   }
 
   async #view(id: string, stored: StoredSchedule): Promise<ScheduleView> {
-    const [{ upcoming }, { occurrencesOf }] = await Promise.all([
+    const [{ upcoming }, { storedOccurrences }] = await Promise.all([
       import('../schedule/decide.js'),
       import('../schedule/occurrences.js'),
     ]);
@@ -175,7 +175,7 @@ export class LocalSchedules implements ScheduleDesk {
       ...(options === undefined ? {} : { options }),
       ...(this.#isSensitive(task) ? {} : { body }),
       ...(lastTaskId === undefined ? {} : { lastTaskId }),
-      nextFires: upcoming(occurrencesOf(rule, id, calendars), plan, state, clock.now(), SHOWN_FIRES),
+      nextFires: upcoming(storedOccurrences(rule, id, calendars), plan, state, clock.now(), SHOWN_FIRES),
     };
   }
 

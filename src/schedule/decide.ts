@@ -13,7 +13,7 @@ import type { EpochMs } from '../clock.js';
 import type { FirePlan } from '../options/schedule-types.js';
 import { jitterOf } from './jitter.js';
 import { newestFires } from './newest.js';
-import { CalendarFault, type Occurrences } from './occurrences.js';
+import { type Occurrences, RuleFault } from './occurrences.js';
 
 /** Why no fire follows any more. */
 export type EndReason = 'finished' | 'endAt' | 'maxRuns';
@@ -50,7 +50,7 @@ export interface Decision {
 
 /** So much later than it was due a fire is still on time: a restart, a busy host. */
 export const ON_TIME_MS = 60_000;
-/** How long a schedule waits after an error of its calendar. */
+/** How long a schedule waits after a fault of its rule. */
 export const FAULT_WAIT_MS = 60_000;
 
 /** @param isLastOpen  The last fire's task is not final; asked only where `overlap` is not `allow`. */
@@ -66,7 +66,7 @@ export function decide(
   try {
     return new Look(id, occurrences, plan, withoutError(state), now).decide(isLastOpen);
   } catch (error) {
-    if (!(error instanceof CalendarFault)) throw error;
+    if (!(error instanceof RuleFault)) throw error;
     return nothing({ ...state, error: error.message }, now + FAULT_WAIT_MS);
   }
 }
@@ -94,7 +94,7 @@ export function upcoming(
       at = next;
     }
   } catch (error) {
-    if (!(error instanceof CalendarFault)) throw error;
+    if (!(error instanceof RuleFault)) throw error;
   }
   return fires;
 }

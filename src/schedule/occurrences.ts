@@ -13,7 +13,7 @@ import { zoneOf } from './zone.js';
 export interface Occurrences {
   /**
    * The first fire strictly after this instant; `undefined` when none follows.
-   * @throws {CalendarFault}
+   * @throws {RuleFault}
    */
   after(instant: EpochMs): EpochMs | undefined;
 }
@@ -21,8 +21,11 @@ export interface Occurrences {
 /** Functions of the host, by the names that rules give. */
 export type Calendars = ReadonlyMap<string, CalendarFunction>;
 
-/** A function of the host threw, or gave no sound answer: the schedule waits, nothing else is hurt. */
-export class CalendarFault extends Error {}
+/**
+ * A rule cannot say when it fires: a function of the host threw or gave no sound answer, or what was stored
+ * is not known to this version of Node any more. The schedule waits, nothing else is hurt.
+ */
+export class RuleFault extends Error {}
 
 /** Instants are whole milliseconds up to the end of the year 9999. */
 const LAST_INSTANT = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
@@ -50,6 +53,20 @@ export function occurrencesOf(rule: CheckedRule, id: string, calendars: Calendar
   return { after: (instant) => askCalendar(calendars, rule.next, instant) };
 }
 
+/** The fires of a rule that was taken before; when it is not sound any more, to ask for one is a fault. */
+export function storedOccurrences(rule: CheckedRule, id: string, calendars: Calendars): Occurrences {
+  try {
+    return occurrencesOf(rule, id, calendars);
+  } catch (cause) {
+    const fault = new RuleFault((cause as Error).message, { cause });
+    return {
+      after() {
+        throw fault;
+      },
+    };
+  }
+}
+
 /** @throws {InvalidArgumentError} when this runtime has no such function. */
 export function checkCalendar(rule: CheckedRule, calendars: Calendars): void {
   if (!('next' in rule) || calendars.has(rule.next)) return;
@@ -62,18 +79,18 @@ function within(instant: EpochMs | undefined): EpochMs | undefined {
 
 function askCalendar(calendars: Calendars, name: string, after: EpochMs): EpochMs | undefined {
   const calendar = calendars.get(name);
-  if (calendar === undefined) throw new CalendarFault(`this runtime has no calendar "${name}"`);
+  if (calendar === undefined) throw new RuleFault(`this runtime has no calendar "${name}"`);
   let answer: unknown;
   try {
     answer = calendar(after);
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : 'what it threw is no error';
-    throw new CalendarFault(`calendar "${name}" threw: ${message}`, { cause });
+    throw new RuleFault(`calendar "${name}" threw: ${message}`, { cause });
   }
   if (answer === undefined) return undefined;
   const instant = answer instanceof Date ? answer.getTime() : answer;
   if (typeof instant !== 'number' || !(instant > after && instant <= LAST_INSTANT)) {
-    throw new CalendarFault(
+    throw new RuleFault(
       `calendar "${name}" must answer with an instant after ${new Date(after).toISOString()}, or undefined`,
     );
   }

@@ -95,6 +95,26 @@ describe('a schedule whose process slept through three fires', () => {
   });
 });
 
+describe.each(RUNTIMES)('fires for which the store has no room at once (%s)', (kind) => {
+  it('are enqueued one after the other, each once', async () => {
+    const clock = new ManualClock();
+    const runtime = await openAt(kind, clock, { autostart: false, maxPendingEnqueues: 1 });
+    await runtime.schedule('a', { everyMs: HOUR }, 'echo', 1, { misfire: 'all', catchUpFires: 12 });
+    clock.advance(12 * HOUR);
+    const fired = listen(runtime, 'fired');
+    runtime.start();
+    const all: number[] = [];
+    while (all.length < 12) {
+      all.push(...hoursOf(await fired()));
+      // The rest comes when it looks again, a second later.
+      for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+      clock.advance(1_000);
+    }
+    expect(all).toEqual(Array.from({ length: 12 }, (_, at) => at + 1));
+    expect(await runtime.schedules.get('a')).toMatchObject({ runs: 12, lastFireAt: BEGIN + 12 * HOUR });
+  });
+});
+
 describe.each(RUNTIMES)('a fire while the task of the last one runs (%s)', (kind) => {
   async function overlapping(overlap: NonNullable<ScheduleOptions['overlap']>) {
     const clock = new ManualClock();
@@ -278,20 +298,19 @@ describe('thousands of schedules', () => {
     const fired = listen(runtime, 'fired');
     runtime.start();
     clock.advance(2 * HOUR);
-    let longestMs = 0;
-    let last = performance.now();
+    // Turns of the event loop from the first fire to the last: they come in slices.
+    await fired();
+    let turns = 0;
     let isOver = false;
     const watch = (): void => {
-      longestMs = Math.max(longestMs, performance.now() - last);
-      last = performance.now();
+      turns++;
       if (!isOver) setImmediate(watch);
     };
     watch();
-    const fires = await fired(count / 10);
+    const fires = await fired(count / 10 - 1);
     isOver = true;
-    expect(new Set(fires.map(({ scheduleId }) => scheduleId)).size).toBe(count / 10);
-    // A turn of the event loop; other processes are at work as well.
-    expect(longestMs).toBeLessThan(100);
+    expect(new Set(fires.map(({ scheduleId }) => scheduleId)).size).toBe(count / 10 - 1);
+    expect(turns).toBeGreaterThan(count / 10 / 25 - 1);
     await runtime.whenIdle();
     expect((await runtime.counts()).get('default')).toMatchObject({ completed: count / 10 });
   });

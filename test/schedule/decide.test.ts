@@ -5,7 +5,12 @@ import type { CheckedRule, FirePlan } from '#src/options/schedule-types.js';
 import { validateScheduleOptions } from '#src/options.js';
 import { type Decision, decide, FAULT_WAIT_MS, type ScheduleState, upcoming } from '#src/schedule/decide.js';
 import { newestFires } from '#src/schedule/newest.js';
-import { type Calendars, type Occurrences, occurrencesOf } from '#src/schedule/occurrences.js';
+import {
+  type Calendars,
+  type Occurrences,
+  occurrencesOf,
+  storedOccurrences,
+} from '#src/schedule/occurrences.js';
 
 const SECOND = 1_000;
 const MINUTE = 60_000;
@@ -261,6 +266,16 @@ describe('a calendar of the host', () => {
     isBroken = false;
     expect(course.look(2 * DAY).fires).toEqual([BEGIN + DAY, BEGIN + 2 * DAY]);
     expect(course.state.error).toBeUndefined();
+  });
+
+  it('or a zone that is not known any more keeps the schedule waiting', () => {
+    const gone = { cron: '@daily', timeZone: 'Pacific/Atlantis' };
+    const occurrences = storedOccurrences(gone, 'id', new Map());
+    const { plan, state } = new Course(hourly);
+    const decision = decide('id', occurrences, plan, state, BEGIN, false);
+    expect(decision.lookAt).toBe(BEGIN + FAULT_WAIT_MS);
+    expect(decision.state.error).toContain('schedule.timeZone must be an IANA time zone');
+    expect(upcoming(occurrences, plan, decision.state, BEGIN, 5)).toEqual([]);
   });
 
   it('that nobody has given keeps the schedule waiting', () => {
