@@ -1,6 +1,5 @@
 /** How callers put tasks in: one, a batch, or one whose result they wait for. */
 import { type Broker, MAX_BATCH_TASKS, type Settled, type Ticket } from '../broker/broker.js';
-import type { Clock } from '../clock.js';
 import type { EnqueueOptions, RunOptions } from '../options/types.js';
 import { validateRunOptions } from '../options.js';
 import type { NewTask, TaskId } from '../task/task.js';
@@ -14,18 +13,11 @@ import { within } from './within.js';
 export class Intake {
   readonly #broker: Broker;
   readonly #coordinator: Coordinator;
-  readonly #clock: Clock;
   readonly #cancel: (id: TaskId) => Promise<unknown>;
 
-  constructor(
-    broker: Broker,
-    coordinator: Coordinator,
-    clock: Clock,
-    cancel: (id: TaskId) => Promise<unknown>,
-  ) {
+  constructor(broker: Broker, coordinator: Coordinator, cancel: (id: TaskId) => Promise<unknown>) {
     this.#broker = broker;
     this.#coordinator = coordinator;
-    this.#clock = clock;
     this.#cancel = cancel;
   }
 
@@ -200,12 +192,6 @@ export class Intake {
   }
 
   #tell(tickets: readonly Ticket[], tasks: readonly NewTask[]): void {
-    const { events } = this.#coordinator;
-    if (!events.wants('enqueued')) return;
-    const at = this.#clock.now();
-    for (let of = 0; of < tickets.length; of++) {
-      const { name, queue } = tasks[of]!;
-      events.tell({ kind: 'enqueued', taskId: tickets[of]!.id, name, queue, at });
-    }
+    this.#coordinator.telling.enqueued(tickets, tasks);
   }
 }

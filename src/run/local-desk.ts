@@ -36,7 +36,7 @@ export class LocalDesk implements Desk {
     const { backend, coordinator, options } = parts;
     this.#parts = parts;
     this.#administration = new Administration(parts);
-    this.#intake = new Intake(backend.broker, coordinator, options.clock, (id) => this.cancel(id));
+    this.#intake = new Intake(backend.broker, coordinator, (id) => this.cancel(id));
     this.#pauses = new Pauses(backend.keyValue, coordinator, options);
     this.schedules = new LocalSchedules(parts);
     coordinator.scheduler.cancel = (id) => this.cancel(id);
