@@ -201,6 +201,28 @@ describe.each(RUNTIMES)('the course of a schedule (%s)', (kind) => {
   });
 });
 
+describe.each(RUNTIMES)('a schedule that is changed while it fires (%s)', (kind) => {
+  it('goes on by its new rule, at whatever step of the fire that was', async () => {
+    const clock = new ManualClock();
+    const runtime = await openAt(kind, clock);
+    const fired = listen(runtime, 'fired');
+    const ids = Array.from({ length: 40 }, (_, at) => `s${at}`);
+    for (const id of ids) await runtime.schedule(id, { everyMs: HOUR }, 'noop', undefined);
+    clock.advance(HOUR);
+    const changes = ids.map(async (id, at) => {
+      for (let step = 0; step < at; step++) await undefined;
+      await runtime.schedule(id, { everyMs: HOUR, anchorAt: HOUR / 2 }, 'noop', undefined);
+    });
+    await Promise.all(changes);
+    // Those that were changed before they fired begin now.
+    const before = (await runtime.schedules.list()).schedules.reduce((sum, { runs }) => sum + runs, 0);
+    await fired(before);
+    expect(before).toBeGreaterThan(0);
+    clock.advance(HOUR / 2);
+    expect(new Set(hoursOf(await fired(ids.length)))).toEqual(new Set([1.5]));
+  });
+});
+
 describe('the jitter of a schedule', () => {
   it('keeps those that are due at once apart', async () => {
     const clock = new ManualClock();

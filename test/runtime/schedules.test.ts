@@ -108,6 +108,18 @@ describe.each(BACKENDS)('a schedule (%s)', (kind) => {
     expect((await fires.after(DAY)).map(({ fireAt }) => fireAt)).toEqual([BEGIN + DAY + HOUR / 2]);
   });
 
+  it('that many change at once fires by the rule that is stored in the end', async () => {
+    const { runtime, fires } = await openAt(kind);
+    const changes = Array.from({ length: 30 }, (_, at) =>
+      runtime.schedule('a', { everyMs: HOUR, anchorAt: (30 - at) * 60_000 }, 'echo', at),
+    );
+    expect((await Promise.all(changes)).filter(({ isNew }) => isNew)).toHaveLength(1);
+    const { nextFires, payload } = (await runtime.schedules.get('a'))!;
+    const [fired] = await fires.after(nextFires[0]! - BEGIN);
+    expect(fired!.fireAt).toBe(nextFires[0]);
+    expect(await runtime.handle(fired!.taskId).result()).toBe(payload);
+  });
+
   it('that is paused does not fire, and what falls into the pause is not made up', async () => {
     const { clock, runtime, fires } = await openAt(kind);
     await runtime.schedule('a', { everyMs: HOUR }, 'echo', 1, { misfire: 'all' });
