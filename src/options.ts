@@ -6,6 +6,7 @@
  * Light: imported by the worker threads, so it imports errors, types and the names of the priorities only.
  */
 import { InvalidArgumentError } from './errors.js';
+import { DEFINITION_FIELDS, LIMITS_FIELDS, TASK_LIMITS_FIELDS } from './options/limit-table.js';
 import type { Field, Fields } from './options/rule.js';
 import {
   CLIENT_FIELDS,
@@ -33,8 +34,9 @@ import type {
   RuntimeOptions,
   StopOptions,
 } from './options/types.js';
-import { PRIORITY_NAMES, type TaskOptions } from './task/task-options.js';
+import { type DefinedOptions, PRIORITY_NAMES, type TaskOptions } from './task/task-options.js';
 
+export { validateLimitRule, validateLimitScope } from './options/limit-check.js';
 export { DEFAULT_RULES, levelOf, resolveOptions } from './options/resolve.js';
 export { checkName } from './options/rule.js';
 export type * from './options/types.js';
@@ -44,6 +46,9 @@ export type OptionGroup =
   | 'client'
   | 'queue'
   | 'hook'
+  | 'limits'
+  | 'limit'
+  | 'definition'
   | 'task'
   | 'enqueue'
   | 'run'
@@ -69,15 +74,19 @@ export interface OptionRow {
 }
 
 /**
- * Every option there is. `queue` and `enqueue` list what they take beside the options of `task` (a queue
- * takes no `queue`), `run` what it takes beside those of `enqueue`; `hook` is one entry of the runtime's
- * `hooks`. `schedule` lists what a schedule takes beside `enqueue`, `rule` what says when it fires.
+ * Every option there is. `queue`, `enqueue` and `definition` list what they take beside the options of
+ * `task` (a queue takes no `queue`), `run` what it takes beside those of `enqueue`; `hook` is one entry of
+ * the runtime's `hooks`, `limit` one of its `limits.tasks`. `schedule` lists what a schedule takes beside
+ * `enqueue`, `rule` what says when it fires.
  */
 export const OPTION_TABLE: Readonly<Record<OptionGroup, readonly OptionRow[]>> = Object.freeze({
   runtime: rowsOf(RUNTIME_FIELDS),
   client: rowsOf(CLIENT_FIELDS),
   queue: rowsOf(QUEUE_FIELDS),
   hook: rowsOf(HOOK_FIELDS),
+  limits: rowsOf(LIMITS_FIELDS),
+  limit: rowsOf(TASK_LIMITS_FIELDS),
+  definition: rowsOf(DEFINITION_FIELDS),
   task: rowsOf(TASK_FIELDS),
   enqueue: rowsOf(ENQUEUE_FIELDS),
   run: rowsOf(RUN_FIELDS),
@@ -87,6 +96,7 @@ export const OPTION_TABLE: Readonly<Record<OptionGroup, readonly OptionRow[]>> =
   schedule: rowsOf(SCHEDULE_FIELDS),
 });
 
+const ALL_DEFINITION_FIELDS: Fields = { ...TASK_FIELDS, ...DEFINITION_FIELDS };
 const ALL_ENQUEUE_FIELDS: Fields = { ...TASK_FIELDS, ...ENQUEUE_FIELDS };
 const ALL_RUN_FIELDS: Fields = { ...ALL_ENQUEUE_FIELDS, ...RUN_FIELDS };
 const NONE: Readonly<Record<never, never>> = Object.freeze({});
@@ -107,8 +117,10 @@ const BY_PRIORITY: ReadonlyMap<unknown, CheckedEnqueueOptions> = new Map(
  * @throws {InvalidArgumentError} `ERR_MILLRACE_INVALID_ARGUMENT`
  * @throws {InvalidNameError} `ERR_MILLRACE_INVALID_NAME` for a queue or codec.
  */
-export function validateTaskOptions(options: unknown, where: string): TaskOptions {
-  return options === undefined ? NONE : (checkObject(TASK_FIELDS, options, where) as TaskOptions);
+export function validateTaskOptions(options: unknown, where: string): DefinedOptions {
+  return options === undefined
+    ? NONE
+    : (checkObject(ALL_DEFINITION_FIELDS, options, where) as DefinedOptions);
 }
 
 /**

@@ -14,7 +14,7 @@ import {
   TASK,
   type Task,
 } from './task/define-types.js';
-import type { TaskOptions } from './task/task-options.js';
+import type { DefinedOptions } from './task/task-options.js';
 
 export type {
   EnqueueNowOptions,
@@ -27,10 +27,10 @@ export type {
   Task,
   TaskContext,
 } from './task/define-types.js';
-export type { TaskOptions } from './task/task-options.js';
+export type { DefinedOptions, TaskOptions } from './task/task-options.js';
 
 /** What `task()` takes beside the options that are stored with a task. */
-export interface TaskModuleOptions<Name extends string = string, Payload = unknown> extends TaskOptions {
+export interface TaskModuleOptions<Name extends string = string, Payload = unknown> extends DefinedOptions {
   /**
    * Another name than that of the export: a name, or a pattern with one trailing `*` that takes every name
    * with this beginning. An exact name wins over a pattern, and a longer pattern over a shorter one.

@@ -106,6 +106,27 @@ const CLOCK: Case = {
   refuses: [{}, null, Date, methods('now')],
 };
 
+const BUCKET = { capacity: 1, refillPerSec: 1 };
+const QUOTA = { limit: 1, perMs: 1_000 };
+/** Rules that say something wrong, wherever they stand. */
+const BAD_RULES = [{ concurrency: 0 }, { tokenBucket: { capacity: 1 } }, { quota: { perMs: 1_000 } }];
+const PATH: Case = {
+  takes: ['tenant', 'tenant.id', 'a.0.b', 'x'.repeat(256)],
+  refuses: ['', '.', 'a.', '.a', 'a..b', 'x'.repeat(257), 1, null, ['a']],
+};
+const RULE: Readonly<Record<string, Case>> = {
+  tokenBucket: { takes: [BUCKET], refuses: [...OBJECT.refuses, {}, { capacity: 1 }, { refillPerSec: 1 }] },
+  'tokenBucket.capacity': integer(1, 1_000_000_000),
+  'tokenBucket.refillPerSec': {
+    takes: [0.000_001, 0.5, 1_000_000],
+    refuses: [0, -1, 1_000_001, Infinity, ...NOT_NUMBERS],
+  },
+  concurrency: integer(1, 1_000_000, [Infinity]),
+  quota: { takes: [QUOTA], refuses: [...OBJECT.refuses, {}, { limit: 1 }, { perMs: 1_000 }] },
+  'quota.limit': integer(1, 1_000_000_000),
+  'quota.perMs': integer(1_000, 366 * 86_400_000),
+};
+
 const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
   task: {
     queue: NAME,
@@ -134,7 +155,30 @@ const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
     'retentionMs.cancelled': KEPT,
     startAfterCommit: FLAG,
     codec: NAME,
+    cost: integer(1, 1_000_000),
     sensitive: FLAG,
+  },
+  definition: { limitKey: PATH, ...RULE },
+  limits: {
+    perRuntime: { takes: [{}, { concurrency: 1 }], refuses: [...OBJECT.refuses, ...BAD_RULES] },
+    queues: {
+      takes: [{}, { images: { concurrency: 1 } }],
+      refuses: [[], null, new Map(), { images: 1 }, { '': {} }, ...BAD_RULES.map((images) => ({ images }))],
+    },
+    tasks: {
+      takes: [{}, { sum: { weight: 2 } }, { sum: { limitKey: 'a', keys: { b: { weight: 2 } } } }],
+      refuses: [[], null, new Map(), { sum: 1 }, { 'a b': {} }, ...BAD_RULES.map((sum) => ({ sum }))],
+    },
+  },
+  limit: {
+    ...RULE,
+    weight: integer(1, 1_000),
+    limitKey: PATH,
+    total: { takes: [{}, { quota: QUOTA }], refuses: [...OBJECT.refuses, ...BAD_RULES] },
+    keys: {
+      takes: [{}, { '': {} }, { 'any text / at all': { weight: 3 } }, { ['x'.repeat(256)]: {} }],
+      refuses: [[], null, { a: 1 }, { ['x'.repeat(257)]: {} }, { 'a\ud800': {} }, { a: { weight: 0 } }],
+    },
   },
   enqueue: {
     delayMs: real(0, TEN_YEARS_MS),
@@ -169,6 +213,7 @@ const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
         { '~standard': { version: 1 } },
       ],
     },
+    limitKey: { takes: [noop], refuses: ['tenant.id', {}, null] },
   },
   client: { backend: locations, codecs: CODECS, logger: LOGGER, signal: SIGNAL, clock: CLOCK },
   run: { signal: SIGNAL, waitMs: WAIT },
@@ -206,6 +251,9 @@ const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
     serve: { takes: [[], ['a', 'b']], refuses: ['a', [''], [1], null] },
     hooks: { takes: [{}, { sum: {} }], refuses: [[], null, { sum: noop }, { 'a b': {} }] },
     calendars: { takes: [{}, { bank: noop }], refuses: [[], null, noop, { bank: 1 }, { 'a b': noop }] },
+    limits: { takes: [{}, { perRuntime: {} }], refuses: OBJECT.refuses },
+    ageing: { takes: [{ afterStarts: 1 }], refuses: [...OBJECT.refuses, {}, 5] },
+    'ageing.afterStarts': integer(1, 1_000_000),
     services: { takes: [{}, { db: noop, app: {} }], refuses: [[], null, { db: 1 }, { db: null }, new Map()] },
     codecs: CODECS,
     logger: LOGGER,
@@ -255,6 +303,9 @@ const CHECKS: Readonly<Record<OptionGroup, readonly [(options: object) => unknow
   task: [(options) => validateTaskOptions(options, 'options'), 'options'],
   enqueue: [(options) => validateEnqueueOptions(options, 'options'), 'options'],
   queue: [(options) => openRuntime({ queues: { images: options } }), 'options.queues.images'],
+  definition: [(options) => validateTaskOptions(options, 'options'), 'options'],
+  limits: [(options) => openRuntime({ limits: options }), 'options.limits'],
+  limit: [(options) => openRuntime({ limits: { tasks: { sum: options } } }), 'options.limits.tasks.sum'],
   hook: [(options) => openRuntime({ hooks: { sum: options } }), 'options.hooks.sum'],
   run: [(options) => validateRunOptions(options, 'options'), 'options'],
   result: [(options) => validateResultOptions(options, 'options'), 'options'],
@@ -268,11 +319,14 @@ const CHECKS: Readonly<Record<OptionGroup, readonly [(options: object) => unknow
   schedule: [(options) => validateScheduleOptions(options, 'options'), 'options'],
 };
 
-/** `{ backoff: { kind: value } }` for the path `backoff.kind`; the rest of `unique` is filled in. */
+/** What else has to be given where one member is. */
+const REST: Readonly<Record<string, object>> = { unique: { key: 'k' }, tokenBucket: BUCKET, quota: QUOTA };
+
+/** `{ backoff: { kind: value } }` for the path `backoff.kind`. */
 function optionsOf(path: string, value: unknown): object {
   const [outer = '', inner] = path.split('.');
   if (inner === undefined) return { [outer]: value };
-  return { [outer]: outer === 'unique' ? { key: 'k', [inner]: value } : { [inner]: value } };
+  return { [outer]: { ...REST[outer], [inner]: value } };
 }
 
 for (const group of Object.keys(CASES) as OptionGroup[]) {

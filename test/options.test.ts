@@ -52,7 +52,7 @@ describe('the table', () => {
     it(`gives unit and bounds for the numbers of ${group}`, () => {
       for (const row of rows) {
         if (row.type === 'integer' || row.type === 'number')
-          expect(row.bounds, row.path).toMatch(/^[\d,]+ to /);
+          expect(row.bounds, row.path).toMatch(/^[\d,.]+ to /);
         if (row.path.endsWith('Ms') && row.type !== 'object') expect(row.unit, row.path).toBe('ms');
         if (row.path.endsWith('Bytes')) expect(row.unit, row.path).toBe('bytes');
       }
@@ -151,7 +151,9 @@ describe('unknown options', () => {
     [open, { workers: 1 }, 'workers', 'threads'],
     [open, { queues: { images: { perTread: 1 } } }, 'queues.images.perTread', 'perThread'],
     [open, { queues: { images: { queue: 'x' } } }, 'queues.images.queue', undefined],
-    [open, { limits: {} }, 'limits', undefined],
+    [open, { limits: { perRuntime: { weight: 2 } } }, 'limits.perRuntime.weight', undefined],
+    [open, { limits: { tasks: { sum: { limitkey: 'a' } } } }, 'limits.tasks.sum.limitkey', 'limitKey'],
+    [open, { queues: { images: { concurrency: 1 } } }, 'queues.images.concurrency', undefined],
     [enqueue, { limitKey: 'a' }, 'limitKey', undefined],
     [enqueue, { tokenBucket: {} }, 'tokenBucket', undefined],
     [enqueue, { concurrency: 1 }, 'concurrency', undefined],

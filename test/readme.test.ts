@@ -29,10 +29,13 @@ const TABLES: readonly [head: string, groups: readonly (readonly [prefix: string
         ['', 'runtime'],
         ['queues.*.', 'queue'],
         ['hooks.*.', 'hook'],
+        ['limits.', 'limits'],
+        ['limits.tasks.*.', 'limit'],
       ],
     ],
     ['openClient', [['', 'client']]],
     ['task, also in enqueue, run and queues.*', [['', 'task']]],
+    ['task only', [['', 'definition']]],
     [
       'calls',
       [

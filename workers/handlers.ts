@@ -13,7 +13,7 @@ import {
   TASK,
   type TaskDefinition,
 } from '../src/task/define-types.js';
-import type { TaskOptions } from '../src/task/task-options.js';
+import type { DefinedOptions } from '../src/task/task-options.js';
 import type { HandlerDescription } from './protocol.js';
 
 /** A module as `import()` gives it. */
@@ -168,7 +168,7 @@ function toHandler(url: string, key: string, value: unknown): FoundHandler | und
   };
 }
 
-const NO_OPTIONS: TaskOptions = Object.freeze({});
+const NO_OPTIONS: DefinedOptions = Object.freeze({});
 
 function isClass(value: object): boolean {
   return /^class\b/.test(Function.prototype.toString.call(value));

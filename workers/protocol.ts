@@ -14,7 +14,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { StoredError } from '../src/task/stored-error.js';
 import type { FireOf } from '../src/task/task.js';
-import type { TaskOptions } from '../src/task/task-options.js';
+import type { DefinedOptions } from '../src/task/task-options.js';
 import type { BlobSetup } from './blobs.js';
 import type { PageMemory } from './page.js';
 
@@ -90,7 +90,7 @@ export type LoadReply =
 export interface HandlerDescription {
   readonly name: string;
   readonly pattern: boolean;
-  readonly options: TaskOptions;
+  readonly options: DefinedOptions;
 }
 
 /** What a running handler says, over the control port. `page` and `index` name its item. */

@@ -32,6 +32,7 @@ export const DEFAULT_RULES: ResolvedOptions = Object.freeze({
     dead: RETENTION_FIELDS.dead.default,
     cancelled: RETENTION_FIELDS.cancelled.default,
   }),
+  cost: TASK_FIELDS.cost.default,
 });
 
 /** The level, 0 to 9, of a checked priority. */
@@ -67,6 +68,7 @@ export function resolveOptions(
     maxCrashes: last('maxCrashes') ?? DEFAULT_RULES.maxCrashes,
     isolation: last('isolation') ?? DEFAULT_RULES.isolation,
     retentionMs: resolveRetention(layers),
+    cost: last('cost') ?? DEFAULT_RULES.cost,
   };
 }
 

@@ -161,5 +161,6 @@ export function hosted(rule: Rule, shownDefault: string, meaning: string): Field
 
 /** 1000000 as `1,000,000`. */
 function grouped(count: number): string {
-  return String(count).replace(/\B(?=(\d{3})+$)/g, ',');
+  const [whole = '', ...parts] = String(count).split('.');
+  return [whole.replace(/\B(?=(\d{3})+$)/g, ','), ...parts].join('.');
 }

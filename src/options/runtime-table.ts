@@ -4,6 +4,8 @@
  */
 import { InvalidArgumentError } from '../errors.js';
 import type { Codec } from '../task/codec.js';
+import type { CheckedLimits } from '../task/limit-rule.js';
+import { AGEING_FIELDS, LIMITS_FIELDS } from './limit-table.js';
 import {
   checkName,
   choice,
@@ -125,6 +127,11 @@ export const HOOK_FIELDS = {
     'Returns the wait before the next attempt, ms, instead of the backoff policy.',
   ),
   validate: field(schema, undefined, 'Checks the payload at enqueue; what it puts out becomes the payload.'),
+  limitKey: field(
+    aFunction,
+    undefined,
+    'Returns the limit key of a payload at enqueue, instead of a path into it.',
+  ),
 } satisfies FieldsOf<TaskHooks>;
 
 const megabytes = number({ min: 1, max: 1_048_576, unit: 'MiB', fraction: 'kept' });
@@ -156,6 +163,10 @@ const RECYCLE_NEVER: Required<RecycleOptions> = Object.freeze({ tasks: Infinity,
 const { queue: _queue, ...QUEUE_TASK_FIELDS } = TASK_FIELDS;
 const queue = object({ ...QUEUE_TASK_FIELDS, ...QUEUE_FIELDS }, QUEUE_FIELDS);
 
+/** Its rows stand in a group of their own. */
+const { fields: _fields, ...limits } = object(LIMITS_FIELDS, LIMITS_FIELDS);
+const NO_LIMITS: CheckedLimits = Object.freeze({ queues: new Map(), tasks: new Map() });
+
 export const RUNTIME_FIELDS = {
   backend: required(
     location,
@@ -182,6 +193,12 @@ export const RUNTIME_FIELDS = {
     { ...record('calendar', aFunction, MAX_NAMES), type: 'Record<calendar, function>' },
     new Map(),
     'Functions that say when schedules fire, by name.',
+  ),
+  limits: field(limits, NO_LIMITS, 'How often tasks start, and how many at once.'),
+  ageing: field(
+    object(AGEING_FIELDS, AGEING_FIELDS),
+    undefined,
+    'Lets low levels have a turn when higher ones never end; by default they wait.',
   ),
   services: field(services, {}, 'Host objects that handlers call through `context.services`.'),
   codecs: field(

@@ -102,6 +102,11 @@ export const TASK_FIELDS = {
   ),
   startAfterCommit: field(flag, false, 'Never starts before it is stored and flushed.'),
   codec: field(name('codec'), undefined, "Format of payload and result; by default the runtime's own."),
+  cost: field(
+    number({ min: 1, max: 1_000_000 }),
+    1,
+    'Tokens and quota points that one start takes; more than there can be counts as all.',
+  ),
   sensitive: field(flag, false, 'Hides the payload and result from lists, dashboards and exports.'),
 } satisfies FieldsOf<TaskOptions>;
 

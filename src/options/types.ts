@@ -7,6 +7,7 @@ import type { Clock, EpochMs } from '../clock.js';
 import type { Logger } from '../logger.js';
 import type { Codec } from '../task/codec.js';
 import type { StandardSchema } from '../task/define-types.js';
+import type { CheckedLimits, LaneRule, LimitRule, TaskLimits } from '../task/limit-rule.js';
 import type { StoredError } from '../task/stored-error.js';
 import type { UniqueKey } from '../task/task.js';
 import type { TaskOptions } from '../task/task-options.js';
@@ -104,6 +105,30 @@ export interface TaskHooks {
   readonly backoff?: (attempt: number, error: StoredError | undefined) => number;
   /** Checked at enqueue; what it puts out becomes the payload. */
   readonly validate?: StandardSchema;
+  /** The limit key of a task, instead of a path into its payload; called at enqueue. */
+  // biome-ignore lint/suspicious/noExplicitAny: the host knows the payloads of its tasks
+  readonly limitKey?: (payload: any) => string;
+}
+
+/** How often and how many at once; see `task/limit-rule.ts`. */
+export interface LimitsOptions {
+  /** All tasks together. */
+  readonly perRuntime?: LimitRule;
+  /** By queue name: its tasks together. */
+  readonly queues?: Readonly<Record<string, LimitRule>>;
+  /** By task name, over what the definition says. */
+  readonly tasks?: Readonly<Record<string, TaskLimitsOptions>>;
+}
+
+/** With a `limitKey`, in the definition or here, it holds for each key by itself. */
+export interface TaskLimitsOptions extends TaskLimits {
+  /** Rules of single keys, over those of the name. */
+  readonly keys?: Readonly<Record<string, LaneRule>>;
+}
+
+export interface AgeingOptions {
+  /** After so many starts that passed over a level which has tasks, its best one goes first. */
+  readonly afterStarts: number;
 }
 
 /**
@@ -142,6 +167,10 @@ export interface OpenOptions {
   readonly hooks?: Readonly<Record<string, TaskHooks>>;
   /** Functions of the host that say when schedules fire, by the names that their rules give (`next`). */
   readonly calendars?: Readonly<Record<string, CalendarFunction>>;
+  /** How often tasks start, and how many at once. `runtime.limits.set` changes it while running. */
+  readonly limits?: LimitsOptions;
+  /** Lets low levels have a turn when higher ones never end. */
+  readonly ageing?: AgeingOptions;
   /** Host objects that handlers call through `context.services`. */
   readonly services?: Readonly<Record<string, unknown>>;
   /**
@@ -203,16 +232,19 @@ export type CheckedClientOptions = Required<Omit<ClientOptions, 'signal'>> & Pic
 export type StopSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP' | 'SIGQUIT' | 'SIGBREAK' | 'SIGUSR2';
 
 /** The options that are absent when not given: there is no default that means the same. */
-type Absent = 'serve' | 'signal' | 'execArgv' | 'resourceLimits' | 'env';
+type Absent = 'serve' | 'signal' | 'execArgv' | 'resourceLimits' | 'env' | 'ageing';
 
 /** {@link OpenOptions} after their check, complete and frozen. Named things are in Maps. */
 export interface RuntimeOptions
-  extends Required<Omit<OpenOptions, Absent | 'tasks' | 'queues' | 'hooks' | 'calendars' | 'recycle'>>,
+  extends Required<
+      Omit<OpenOptions, Absent | 'tasks' | 'queues' | 'hooks' | 'calendars' | 'limits' | 'recycle'>
+    >,
     Pick<OpenOptions, Absent> {
   readonly tasks: readonly ModuleLocation[];
   readonly queues: ReadonlyMap<string, CheckedQueueOptions>;
   readonly hooks: ReadonlyMap<string, TaskHooks>;
   readonly calendars: ReadonlyMap<string, CalendarFunction>;
+  readonly limits: CheckedLimits;
   readonly recycle: Required<RecycleOptions>;
 }
 

@@ -9,7 +9,7 @@
  * item.
  */
 import type { FireOf, TaskId } from '../task/task.js';
-import type { Isolation, TaskOptions } from '../task/task-options.js';
+import type { DefinedOptions, Isolation } from '../task/task-options.js';
 
 /** One task as a pool needs it. `token` is the caller's own; it comes back with the outcome. */
 export interface PoolItem<Token = unknown> {
@@ -129,7 +129,7 @@ export type ThreadEvent = {
 export interface HandlerInfo {
   readonly name: string;
   readonly pattern: boolean;
-  readonly options: TaskOptions;
+  readonly options: DefinedOptions;
 }
 
 /** One thread, or one child process, and its replacements over time. */

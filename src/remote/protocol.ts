@@ -12,7 +12,7 @@ import type { OwnerRole } from '../owner/epoch-files.js';
 import type { EncodedTask } from '../run/front.js';
 import type { SentSchedule } from '../run/schedule-desk.js';
 import type { StoredError } from '../task/stored-error.js';
-import type { TaskOptions } from '../task/task-options.js';
+import type { DefinedOptions } from '../task/task-options.js';
 
 export const PROTOCOL = 1;
 
@@ -98,7 +98,7 @@ export interface Welcome {
 export interface KnownHandler {
   readonly name: string;
   readonly pattern: boolean;
-  readonly options: TaskOptions;
+  readonly options: DefinedOptions;
 }
 
 /** How one task of an `enqueue` went. */

@@ -7,7 +7,7 @@
 import type { CheckedQueueOptions, RuntimeOptions, TaskHooks } from '../options/types.js';
 import { checkName, levelOf, resolveOptions } from '../options.js';
 import type { HandlerInfo } from '../pool/pool.js';
-import type { Isolation, ResolvedOptions, TaskOptions } from '../task/task-options.js';
+import type { DefinedOptions, Isolation, ResolvedOptions, TaskOptions } from '../task/task-options.js';
 
 /** A queue as the dispatcher sees it. */
 export interface QueueRule {
@@ -40,7 +40,7 @@ export interface Placement {
 export class NameEntry {
   readonly name: string;
   readonly isHandled: boolean;
-  readonly definition: TaskOptions | undefined;
+  readonly definition: DefinedOptions | undefined;
   /** In the queue that the definition names. */
   readonly home: Placement;
   readonly hooks: TaskHooks | undefined;

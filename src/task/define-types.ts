@@ -4,7 +4,7 @@
  * definition is known.
  */
 import type { FireOf, TaskId } from './task.js';
-import type { TaskOptions } from './task-options.js';
+import type { DefinedOptions } from './task-options.js';
 
 /**
  * What a handler gets as its second argument. Its members may be taken out: `(payload, { log, signal }) =>
@@ -109,7 +109,7 @@ export interface TaskDefinition {
   readonly handler: (payload: never, context: never) => unknown;
   readonly name?: string;
   readonly schema?: StandardSchema;
-  readonly options: TaskOptions;
+  readonly options: DefinedOptions;
 }
 
 /** What `setup()` returns. */

@@ -2,6 +2,7 @@
  * The options of a task as plain data: given with `task()`, as defaults of a queue, or for one enqueue, and
  * stored. Their bounds and defaults are in `options.ts`; this file holds only their shape.
  */
+import type { DefinedLimits } from './limit-rule.js';
 
 /** Waiting time before the next attempt; see `backoff.ts` for the formula. */
 export interface BackoffPolicy {
@@ -38,8 +39,13 @@ export interface TaskOptions {
   readonly isolation?: Isolation;
   readonly startAfterCommit?: boolean;
   readonly codec?: string;
+  /** Tokens and quota points that one start takes of the limits that hold for it. */
+  readonly cost?: number;
   readonly sensitive?: boolean;
 }
+
+/** What may be said of a task at its definition only: limits hold for all tasks of a name or key. */
+export interface DefinedOptions extends TaskOptions, DefinedLimits {}
 
 export type PriorityName = 'low' | 'normal' | 'high' | 'critical';
 export const PRIORITY_NAMES: Readonly<Record<PriorityName, number>> = {
@@ -59,4 +65,5 @@ export interface ResolvedOptions {
   readonly maxCrashes: number;
   readonly isolation: Isolation;
   readonly retentionMs: RetentionMs;
+  readonly cost: number;
 }
