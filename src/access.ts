@@ -2,6 +2,7 @@
 import type { Settled } from './broker/broker.js';
 import type { Counts, TaskFilter } from './broker/inspect.js';
 import { Handle, type HandleHost, resultOf } from './handle.js';
+import { LimitCalls } from './limit-calls.js';
 import type { EnqueueOptions, RunOptions } from './options/types.js';
 import { describeTask, type TaskInfo } from './run/describe.js';
 import type { Desk } from './run/desk.js';
@@ -37,6 +38,8 @@ export interface TaskPage {
 }
 
 export class Access<Module = AnyModule> {
+  /** Rules that limit how often tasks start and how many at once, changed while running. */
+  readonly limits: LimitCalls;
   readonly #desk: Desk;
   readonly #codecs: ReadonlyMap<string, Codec>;
   readonly #host: HandleHost;
@@ -46,6 +49,7 @@ export class Access<Module = AnyModule> {
   /** Use {@link openRuntime} or {@link openClient}. */
   constructor(desk: Desk, codecs: ReadonlyMap<string, Codec>) {
     this.#desk = desk;
+    this.limits = new LimitCalls(desk);
     this.#codecs = codecs;
     this.#host = { codecs, desk };
     this.#schedules = new Schedules(this.#host);

@@ -40,13 +40,13 @@ export async function takeCare(setup: CaretakerSetup, ownership: Ownership): Pro
     ...{ ifLocked: 'fail', limits: defaults, space, clock, logger, ownership },
   });
   try {
-    const { handlers, queues, limits } = await loadManifest(backend.keyValue);
+    const { handlers, queues, limits, rules } = await loadManifest(backend.keyValue);
     Object.assign(space, limits);
     const pool = new CaretakerPool();
-    const known: RuntimeOptions = { ...defaults, ...limits, queues };
+    const known: RuntimeOptions = { ...defaults, ...limits, queues, limits: rules };
     const parts = { backend, pool, options: known };
     const coordinator = new Coordinator({ ...parts, codecs, runsNothing: false });
-    coordinator.registry.setHandlers(handlers);
+    coordinator.setHandlers(handlers);
     const desk = new LocalDesk({ ...parts, coordinator, isCaretaker: true });
     await desk.load();
     return openPost(backend, desk, coordinator, pool, known);

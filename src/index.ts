@@ -5,21 +5,26 @@ export { type Client, openClient } from './client.js';
 export { type Clock, type EpochMs, ManualClock, systemClock } from './clock.js';
 export * from './errors.js';
 export { Handle } from './handle.js';
+export type { LimitCalls } from './limit-calls.js';
 export type { Logger } from './logger.js';
 export type {
+  AgeingOptions,
   ClientOptions,
   EnqueueOptions,
+  LimitsOptions,
   OpenOptions,
   QueueOptions,
   ResultOptions,
   RunOptions,
   StopOptions,
   TaskHooks,
+  TaskLimitsOptions,
   UniqueOptions,
 } from './options/types.js';
 export type { TaskInfo } from './run/describe.js';
 export type { EventFilter, EventKind, RuntimeEvent } from './run/events.js';
 export type { PageRequest } from './run/filters.js';
+export type { LimitInForce } from './run/limiting.js';
 export type { StopReport } from './run/stopping.js';
 export { openRuntime, type Runtime } from './runtime.js';
 export {
@@ -42,6 +47,14 @@ export {
 } from './schedules.js';
 export type { Codec } from './task/codec.js';
 export type { PayloadOf, ResultOf, TasksOf } from './task/define-types.js';
+export type {
+  BucketRate,
+  LaneRule,
+  LimitRule,
+  LimitScope,
+  Quota,
+  TaskLimits,
+} from './task/limit-rule.js';
 export type { StoredError } from './task/stored-error.js';
 export type { Attempt, AttemptOutcome, FinalState, LogLine, TaskId, TaskState } from './task/task.js';
 export type { BackoffPolicy, PriorityName, RetentionMs, TaskOptions } from './task/task-options.js';

@@ -7,6 +7,7 @@ import { TooLargeError } from './errors.js';
 import type { CheckedQueueOptions, RuntimeOptions } from './options/types.js';
 import type { HandlerInfo } from './pool/pool.js';
 import { decodeValue, encodeValue } from './task/codec.js';
+import type { CheckedLimits } from './task/limit-rule.js';
 
 const LIMITS = ['maxPayloadBytes', 'maxBufferBytes', 'maxResultBytes', 'maxBytes', 'minFreeBytes'] as const;
 
@@ -14,21 +15,29 @@ export interface Manifest {
   readonly handlers: readonly HandlerInfo[];
   readonly queues: ReadonlyMap<string, CheckedQueueOptions>;
   readonly limits: Partial<Pick<RuntimeOptions, (typeof LIMITS)[number]>>;
+  /** What the options say of how often tasks start: it says what lanes they wait in. */
+  readonly rules: CheckedLimits;
 }
 
 const KEY = 'manifest';
-const NOTHING: Manifest = { handlers: [], queues: new Map(), limits: {} };
+const NOTHING: Manifest = {
+  handlers: [],
+  queues: new Map(),
+  limits: {},
+  rules: { queues: new Map(), tasks: new Map() },
+};
 
 /** Resolves when it is flushed; does nothing when it is stored already. */
 export async function storeManifest(
   keyValue: KeyValue,
   handlers: readonly HandlerInfo[],
-  { queues, ...options }: RuntimeOptions,
+  { queues, limits: rules, ...options }: RuntimeOptions,
 ): Promise<void> {
   const manifest: Manifest = {
     handlers: handlers.map(({ name, pattern, options }) => ({ name, pattern, options })),
     queues,
     limits: Object.fromEntries(LIMITS.map((name) => [name, options[name]])),
+    rules,
   };
   const bytes = bytesOf(manifest);
   const stored = await keyValue.get(KEY);
@@ -36,13 +45,13 @@ export async function storeManifest(
   await keyValue.put(KEY, bytes);
 }
 
-/** A fact has a bound. With so many queues a caretaker does without their defaults. */
+/** A fact has a bound. With so many queues or rules a caretaker does without them. */
 function bytesOf(manifest: Manifest): Uint8Array {
   try {
     return encodeValue(manifest).slice();
   } catch (error) {
     if (!(error instanceof TooLargeError)) throw error;
-    return encodeValue({ ...manifest, queues: new Map() }).slice();
+    return encodeValue({ ...manifest, queues: new Map(), rules: NOTHING.rules }).slice();
   }
 }
 
@@ -51,5 +60,7 @@ export async function loadManifest(keyValue: KeyValue): Promise<Manifest> {
   if (stored === undefined) return NOTHING;
   const manifest = decodeValue(stored.value) as Manifest | readonly HandlerInfo[];
   // In stores made before 0.1 it is the handlers alone.
-  return Array.isArray(manifest) ? { ...NOTHING, handlers: manifest } : (manifest as Manifest);
+  return Array.isArray(manifest)
+    ? { ...NOTHING, handlers: manifest }
+    : { ...NOTHING, ...(manifest as Manifest) };
 }

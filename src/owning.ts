@@ -115,7 +115,7 @@ export class Owning implements Standing {
     await this.desk.load();
     const known = await loadManifest(backend.keyValue);
     // The threads may have told already.
-    if (pool.handlers.length === 0) coordinator.registry.setHandlers(known.handlers);
+    if (pool.handlers.length === 0) coordinator.setHandlers(known.handlers);
     await this.#openDoor();
     const told = booted.then(() => this.handlersChanged());
     if (options.waitForTasks) return told;

@@ -238,6 +238,8 @@ export interface Ageing {
 /** A task in the hands of this owner until it is settled. */
 export interface Claim extends Head {
   readonly id: TaskId;
+  /** It has been settled or given back. */
+  readonly isOver: boolean;
   /** Encoded payload: a view made for each call. */
   readonly body: Uint8Array;
   /** Writes the encoded payload without making a view of it. */

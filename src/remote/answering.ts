@@ -8,6 +8,7 @@ import { checkPage, type PageRequest } from '../run/filters.js';
 import type { EncodedTask } from '../run/front.js';
 import type { LocalDesk } from '../run/local-desk.js';
 import { ID_BYTES, parseId } from '../task/id.js';
+import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
 import { storeError } from '../task/stored-error.js';
 import { BatchInParts } from './batch-in-parts.js';
 import type { Connection } from './connection.js';
@@ -63,6 +64,9 @@ export class Answering {
       redrive: ({ what }) => desk.redrive(what as string),
       delete: ({ what }) => desk.delete(what as string),
       pause: ({ queue, isPaused }) => desk.setPaused(queue, isPaused === true),
+      setLimit: ({ scope, rule }) => desk.setLimit(scope as LimitScope, rule as AnyLimitRule),
+      removeLimit: ({ scope }) => desk.removeLimit(scope as LimitScope),
+      listLimits: () => desk.listLimits(),
       resize: ({ threads }) => desk.resize(threads),
       idle: () => desk.whenIdle(),
       schedule: (given) => desk.schedules.accept(given),

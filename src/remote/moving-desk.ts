@@ -13,6 +13,8 @@ import { EventQueue } from '../run/event-queue.js';
 import type { EventFilter, RuntimeEvent } from '../run/events.js';
 import { checkEventFilter, type PageRequest } from '../run/filters.js';
 import type { EncodedTask } from '../run/front.js';
+import type { LimitInForce } from '../run/limiting.js';
+import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
 import type { TaskId, TaskState, TaskView } from '../task/task.js';
 import { runThrough } from './run-through.js';
 import { MovingSchedules } from './schedules.js';
@@ -164,6 +166,18 @@ export class MovingDesk implements Desk {
 
   setPaused(queue: string, isPaused: boolean): Promise<void> {
     return this.#ask((desk) => desk.setPaused(queue, isPaused));
+  }
+
+  setLimit(scope: LimitScope, rule: AnyLimitRule): Promise<void> {
+    return this.#ask((desk) => desk.setLimit(scope, rule));
+  }
+
+  removeLimit(scope: LimitScope): Promise<boolean> {
+    return this.#ask((desk) => desk.removeLimit(scope));
+  }
+
+  listLimits(): Promise<readonly LimitInForce[]> {
+    return this.#ask((desk) => desk.listLimits());
   }
 
   resize(threads: number): Promise<void> {

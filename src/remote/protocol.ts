@@ -50,6 +50,9 @@ export interface Verbs {
   readonly redrive: { readonly what: unknown };
   readonly delete: { readonly what: unknown };
   readonly pause: { readonly queue: string; readonly isPaused: boolean };
+  readonly setLimit: { readonly scope: unknown; readonly rule: unknown };
+  readonly removeLimit: { readonly scope: unknown };
+  readonly listLimits: object;
   readonly resize: { readonly threads: number };
   readonly idle: object;
   /** Creates or replaces. Answer: `SetSchedule`. */

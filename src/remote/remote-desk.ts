@@ -7,6 +7,7 @@ import { MAX_BATCH_TASKS, type Settled } from '../broker/broker.js';
 import type { Counts, Page, TaskFilter } from '../broker/inspect.js';
 import { DisconnectedError, QueueFullError, StoppedError } from '../errors.js';
 import type { EnqueueOptions } from '../options/types.js';
+import { validateLimitRule, validateLimitScope } from '../options.js';
 import type { DeskItem, Receipt } from '../run/desk.js';
 import { EventQueue } from '../run/event-queue.js';
 import type { EventFilter, RuntimeEvent } from '../run/events.js';
@@ -20,9 +21,11 @@ import {
   type PageRequest,
 } from '../run/filters.js';
 import { type EncodedTask, Front } from '../run/front.js';
+import type { LimitInForce } from '../run/limiting.js';
 import { Registry } from '../run/registry.js';
 import type { Codec } from '../task/codec.js';
 import { ID_BYTES } from '../task/id.js';
+import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
 import type { TaskId, TaskState } from '../task/task.js';
 import { Calls } from './calls.js';
 import type { Connection } from './connection.js';
@@ -74,6 +77,8 @@ export class RemoteDesk implements OwnersDesk {
     this.#front = new Front({
       ...{ registry, codecs, now, keepsTransfers: false, runsNothing: true },
       limits: { maxBytes: maxPayloadBytes, maxBufferBytes },
+      // The owner says in which lane a task waits.
+      limiting: { isUsed: false, laneOf: () => undefined },
     });
   }
 
@@ -189,6 +194,19 @@ export class RemoteDesk implements OwnersDesk {
 
   async setPaused(queue: string, isPaused: boolean): Promise<void> {
     await this.#ask('pause', { queue, isPaused });
+  }
+
+  async setLimit(scope: LimitScope, rule: AnyLimitRule): Promise<void> {
+    const whose = validateLimitScope(scope);
+    await this.#ask('setLimit', { scope: whose, rule: validateLimitRule(rule, whose) });
+  }
+
+  async removeLimit(scope: LimitScope): Promise<boolean> {
+    return (await this.#ask('removeLimit', { scope: validateLimitScope(scope) })) as boolean;
+  }
+
+  async listLimits(): Promise<readonly LimitInForce[]> {
+    return (await this.#ask('listLimits', {})) as readonly LimitInForce[];
   }
 
   async resize(threads: number): Promise<void> {

@@ -7,7 +7,7 @@ import type { Backend, Claim, Pace, Settlement } from '../broker/broker.js';
 import type { Counts } from '../broker/inspect.js';
 import { StoppedError } from '../errors.js';
 import type { RuntimeOptions } from '../options/types.js';
-import type { ItemExtras, Pool, Slot, ThreadEvent } from '../pool/pool.js';
+import type { HandlerInfo, ItemExtras, Pool, Slot, ThreadEvent } from '../pool/pool.js';
 import type { Codec } from '../task/codec.js';
 import type { NewTask, TaskId, TaskView } from '../task/task.js';
 import { Dispatcher } from './dispatcher.js';
@@ -16,6 +16,7 @@ import { Executor, type ExecutorHost } from './executor.js';
 import { Front } from './front.js';
 import { Gather } from './gather.js';
 import { Idle } from './idle.js';
+import { Limiting } from './limiting.js';
 import { Promoter } from './promoter.js';
 import { Pruner } from './pruner.js';
 import { Registry } from './registry.js';
@@ -41,6 +42,7 @@ export class Coordinator implements ExecutorHost {
   readonly clock: RuntimeOptions['clock'];
   readonly random: () => number;
   readonly registry: Registry;
+  readonly limiting: Limiting;
   readonly front: Front;
   readonly gather: Gather;
   readonly events = new Events();
@@ -67,8 +69,18 @@ export class Coordinator implements ExecutorHost {
     this.#pool = pool;
     this.telling = new Telling(this.events, options);
     this.registry = new Registry(options);
+    const { broker, keyValue } = backend;
+    this.limiting = new Limiting(
+      {
+        wake: () => this.#dispatcher.wake(),
+        recallAll: () => this.#dispatcher.recallWhere(() => true),
+        running: () => this.executor.claims(),
+      },
+      { broker, keyValue, registry: this.registry, options },
+    );
     this.front = new Front({
       registry: this.registry,
+      limiting: this.limiting,
       codecs,
       limits: { maxBytes: options.maxPayloadBytes, maxBufferBytes: options.maxBufferBytes },
       now: () => this.clock.now(),
@@ -85,8 +97,8 @@ export class Coordinator implements ExecutorHost {
       failed: (error: unknown) =>
         options.logger.error({ error: String(error) }, 'tasks could not be claimed'),
     };
-    const { broker, clock, executor, registry } = this;
-    this.#dispatcher = new Dispatcher(dispatcherHost, broker, pool, executor, registry, clock);
+    const { clock, executor, registry, limiting } = this;
+    this.#dispatcher = new Dispatcher(dispatcherHost, broker, pool, executor, registry, limiting, clock);
     this.promoter = new Promoter(this.broker, this.clock);
     this.pruner = new Pruner(this.broker, this.clock);
     const { front, gather, telling } = this;
@@ -109,8 +121,14 @@ export class Coordinator implements ExecutorHost {
 
   /** Handlers became known: names that waited aside may run. */
   handlersChanged(): void {
-    this.registry.setHandlers(this.#pool.handlers);
+    this.setHandlers(this.#pool.handlers);
     this.#dispatcher.wake();
+  }
+
+  /** Handlers as the last run has left them, or as threads have told. */
+  setHandlers(handlers: readonly HandlerInfo[]): void {
+    this.registry.setHandlers(handlers);
+    this.limiting.handlersChanged();
   }
 
   setPaused(queue: string, isPaused: boolean): void {

@@ -6,9 +6,11 @@
 import type { Settled, Ticket } from '../broker/broker.js';
 import type { Counts, Page, TaskFilter } from '../broker/inspect.js';
 import type { EnqueueOptions, RunOptions } from '../options/types.js';
+import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
 import type { TaskId, TaskState, TaskView } from '../task/task.js';
 import type { EventFilter, RuntimeEvent } from './events.js';
 import type { PageRequest } from './filters.js';
+import type { LimitInForce } from './limiting.js';
 import type { ScheduleDesk } from './schedule-desk.js';
 
 /** One accepted task, as its caller holds it. */
@@ -43,6 +45,9 @@ export interface Desk {
   redrive(what: TaskId | TaskFilter): Promise<number>;
   delete(what: TaskId | TaskFilter): Promise<number>;
   setPaused(queue: string, isPaused: boolean): Promise<void>;
+  setLimit(scope: LimitScope, rule: AnyLimitRule): Promise<void>;
+  removeLimit(scope: LimitScope): Promise<boolean>;
+  listLimits(): Promise<readonly LimitInForce[]>;
   /** Changes the number of threads of the owner. */
   resize(threads: number): Promise<void>;
   /** Listening begins with the call. */

@@ -14,6 +14,7 @@ import type { Clock, Disarm } from '../clock.js';
 import type { Pool, Slot } from '../pool/pool.js';
 import type { Executor } from './executor.js';
 import { Fill, isLimited } from './fill.js';
+import type { Limiting } from './limiting.js';
 import { LONG_BATCH_AFTER_MS, Recall } from './recall.js';
 import type { NameEntry, QueueRule, Registry } from './registry.js';
 import type { RunningBatch, RunningItem } from './running-item.js';
@@ -38,6 +39,7 @@ export class Dispatcher {
   readonly #pool: Pool<RunningItem>;
   readonly #executor: Executor;
   readonly #registry: Registry;
+  readonly #limiting: Limiting;
   readonly #sides: Sides;
   readonly #recall: Recall;
   readonly #clock: Clock;
@@ -46,6 +48,10 @@ export class Dispatcher {
   #isClaiming = false;
   #longCheck: Disarm | undefined;
   #hasParked = false;
+  /** The claim under way was ended by a head that has to wait. */
+  #hasStopped = false;
+  /** Queues that it has passed over. */
+  readonly #skipped = new Set<string>();
   readonly #host: DispatcherHost;
   readonly #round = (): void => {
     this.#runRound().catch((error) => this.#failed(error));
@@ -57,6 +63,7 @@ export class Dispatcher {
     pool: Pool<RunningItem>,
     executor: Executor,
     registry: Registry,
+    limiting: Limiting,
     clock: Clock,
   ) {
     this.#host = host;
@@ -66,6 +73,7 @@ export class Dispatcher {
     this.#sides = new Sides(pool);
     this.#recall = new Recall(executor, this.#sides);
     this.#registry = registry;
+    this.#limiting = limiting;
     this.#clock = clock;
   }
 
@@ -98,9 +106,10 @@ export class Dispatcher {
   async #runRound(): Promise<void> {
     this.#isScheduled = false;
     if (this.#isStopped || this.#isClaiming) return;
+    if (this.#limiting.isUsed) this.#limiting.limits.open();
     this.#recallForBetter();
-    for (let hasHanded = true; hasHanded; ) {
-      hasHanded = false;
+    for (let goesOn = true; goesOn; ) {
+      goesOn = false;
       // Each slot gets one batch before any gets another.
       for (const slot of this.#sides.byNeed()) {
         if (!this.#mayTakeMore(slot)) continue;
@@ -109,9 +118,10 @@ export class Dispatcher {
           await this.#awaitClaims(handed);
           return;
         }
-        if (handed) hasHanded = true;
+        if (handed) goesOn = true;
         else if (slot.batches.length === 0 && this.#recall.half(slot) > 0) void this.#fillSlot(slot);
       }
+      if (!goesOn && this.#limiting.isUsed) goesOn = this.#limiting.limits.open();
     }
     this.#watchLong();
     if (!this.#hasParked) return;
@@ -159,11 +169,14 @@ export class Dispatcher {
     const parallel =
       first?.parallel === true ? this.#registry.queue(this.#ofBatch(slot, 0)!.queue) : undefined;
     const fill = new Fill(slot, backlog / slots, parallel);
+    this.#hasStopped = false;
+    this.#skipped.clear();
     const claims = this.#broker.claim((head) => this.#accept(fill, head), fill.most);
     return isArray(claims) ? this.#hand(fill, claims) : claims.then((later) => this.#hand(fill, later));
   }
 
   #hand(fill: Fill, claims: readonly Claim[]): boolean {
+    if (this.#limiting.isUsed) this.#settlePermit(fill, claims);
     if (claims.length === 0) return false;
     const now = this.#clock.now();
     const fresh = claims.filter((claim) => claim.staleAt === undefined || claim.staleAt > now);
@@ -175,7 +188,23 @@ export class Dispatcher {
     return fresh.length > 0;
   }
 
+  /** What was taken for a head is its claim's. Lanes that had nothing to claim make way for others. */
+  #settlePermit({ permit }: Fill, [claim]: readonly Claim[]): void {
+    const { limits } = this.#limiting;
+    if (claim === undefined && !this.#hasStopped) limits.foundNothing(this.#skipped);
+    if (permit === undefined) return;
+    if (claim === undefined) limits.release(permit, false);
+    else limits.give(claim, permit);
+  }
+
   #accept(fill: Fill, head: Head): Verdict {
+    const verdict = fill.permit === undefined ? this.#decide(fill, head) : 'stop';
+    if (verdict === 'stop') this.#hasStopped = true;
+    else if (verdict === 'skipQueue') this.#skipped.add(head.queue);
+    return verdict;
+  }
+
+  #decide(fill: Fill, head: Head): Verdict {
     const entry = this.#registry.entry(head.name);
     const rule = this.#registry.queue(head.queue);
     const verdict = this.#mayRun(fill.slot, entry, rule, head);
@@ -185,7 +214,10 @@ export class Dispatcher {
       const turned = this.#turnToChild(fill, needsChild, head);
       if (turned !== 'take') return turned;
     } else if (!fill.isReady) return 'stop';
-    return fill.take(head, rule, entry.expectedMs);
+    const isCounted = this.#limiting.isUsed && this.#limiting.limits.isCounted(head);
+    const taken = fill.take(head, rule, entry.expectedMs, isCounted);
+    if (isCounted && taken === 'take') fill.permit = this.#limiting.limits.take(head);
+    return taken;
   }
 
   /**
@@ -211,12 +243,21 @@ export class Dispatcher {
       this.#hasParked = true;
       return 'park';
     }
-    if (!isLimited(rule)) return 'take';
+    if (!this.#limiting.isUsed) return this.#hasThread(slot, rule) ? 'take' : 'skipQueue';
+    const { limits } = this.#limiting;
+    const lane = limits.laneOf(head);
+    if (lane !== '' && head.lane !== lane) return { aside: lane };
+    return this.#hasThread(slot, rule) ? limits.check(head) : 'skipQueue';
+  }
+
+  /** Whether a task of the queue may have this slot, by the number of its threads. */
+  #hasThread(slot: Slot<RunningItem> | undefined, rule: QueueRule): boolean {
+    if (!isLimited(rule)) return true;
     const others = new Set<Slot<RunningItem>>();
     for (const { queue, batch } of this.#executor.batches) {
       if (queue === rule.name && batch.slot !== slot) others.add(batch.slot);
     }
-    return others.size < rule.maxThreads ? 'take' : 'skipQueue';
+    return others.size < rule.maxThreads;
   }
 
   /** Takes back tasks of a lower rank than the best that waits. */

@@ -7,6 +7,7 @@ import type { Clock } from '../clock.js';
 import type { FinishedItem, ItemExtras, PoolListener, Slot, ThreadEvent } from '../pool/pool.js';
 import type { NewTask, TaskId } from '../task/task.js';
 import { cancelUnstarted, completed, transition } from '../task/transition.js';
+import type { Limiting } from './limiting.js';
 import { Notes } from './notes.js';
 import type { Registry } from './registry.js';
 import { type RunningBatch, RunningItem } from './running-item.js';
@@ -14,6 +15,7 @@ import { type RunningBatch, RunningItem } from './running-item.js';
 export interface ExecutorHost {
   readonly broker: Broker;
   readonly registry: Registry;
+  readonly limiting: Limiting;
   readonly clock: Clock;
   readonly random: () => number;
   /** Called with settlements of attempts, once they are flushed. */
@@ -61,6 +63,11 @@ export class Executor implements PoolListener<RunningItem> {
     return count;
   }
 
+  /** Claims that threads have and that have not ended. */
+  *claims(): Iterable<Claim> {
+    for (const { items } of this.batches) for (const { claim } of items) if (!claim.isOver) yield claim;
+  }
+
   /** Hands claims to a slot as one batch. */
   hand(slot: Slot<RunningItem>, claims: readonly Claim[], isParallel: boolean): void {
     const { broker, registry } = this.#host;
@@ -95,6 +102,7 @@ export class Executor implements PoolListener<RunningItem> {
     if (settlements.length > 0) {
       this.#ended(running, settlements.length);
       this.#host.broker.settle(settlements).catch(() => {});
+      this.#neverStarted(settlements);
     }
     return settlements.length;
   }
@@ -105,7 +113,9 @@ export class Executor implements PoolListener<RunningItem> {
     if (item === undefined) return;
     if (item.batch.batch.recall(item.index)) {
       this.#ended(item.batch, 1);
-      this.#settle([cancelUnstarted(claim, reason, item.rules, this.#host.clock.now())]);
+      const settlements = [cancelUnstarted(claim, reason, item.rules, this.#host.clock.now())];
+      this.#settle(settlements);
+      this.#neverStarted(settlements);
       return;
     }
     item.cancelReason = reason;
@@ -115,12 +125,12 @@ export class Executor implements PoolListener<RunningItem> {
   /** Settles claims that are too old to start. */
   cancelStale(claims: readonly Claim[]): void {
     const now = this.#host.clock.now();
-    this.#settle(
-      claims.map((claim) => {
-        const rules = this.#host.registry.entry(claim.name).rulesOf(claim.queue, claim.options);
-        return cancelUnstarted(claim, 'stale', rules, now);
-      }),
-    );
+    const settlements = claims.map((claim) => {
+      const rules = this.#host.registry.entry(claim.name).rulesOf(claim.queue, claim.options);
+      return cancelUnstarted(claim, 'stale', rules, now);
+    });
+    this.#settle(settlements);
+    this.#neverStarted(settlements);
   }
 
   finished(_slot: Slot<RunningItem>, finished: readonly FinishedItem<RunningItem>[]): void {
@@ -188,6 +198,9 @@ export class Executor implements PoolListener<RunningItem> {
   #settlementOf(item: RunningItem, done: FinishedItem<RunningItem>, now: number): Settlement {
     const { claim, entry, rules } = item;
     const { outcome } = done;
+    if (this.#host.limiting.isUsed) {
+      this.#host.limiting.limits.ended(claim, outcome.kind !== 'released' || outcome.started);
+    }
     if (outcome.kind === 'completed') {
       entry.measured(done.runMs);
       if (done.extras === undefined) return completed(claim, outcome.result, done, rules, now);
@@ -243,6 +256,12 @@ export class Executor implements PoolListener<RunningItem> {
       () => this.#host.told(settlements),
       () => {},
     );
+  }
+
+  /** What they have taken of their limits is there again. */
+  #neverStarted(settlements: readonly Settlement[]): void {
+    const { isUsed, limits } = this.#host.limiting;
+    if (isUsed) for (const { claim } of settlements) limits.ended(claim, false);
   }
 
   #ended(running: RunningBatch, count: number): void {

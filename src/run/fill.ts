@@ -3,6 +3,7 @@
  * looks at nothing but the tasks and their rules; whether a task may run at all is the dispatcher's business.
  */
 import type { Head } from '../broker/broker.js';
+import type { Permit } from '../limit/limits.js';
 import type { Slot } from '../pool/pool.js';
 import type { QueueRule } from './registry.js';
 import type { RunningItem } from './running-item.js';
@@ -23,6 +24,8 @@ export class Fill {
   readonly isParallelSlot: boolean;
   parallelQueue: QueueRule | undefined;
   count = 0;
+  /** What the one task of it has taken of its limits. */
+  permit: Permit | undefined;
   #targetMs = SHORT_BATCH_MS;
   #ms = 0;
   #bytes = 0;
@@ -46,16 +49,20 @@ export class Fill {
     this.isReady = child.isReady;
   }
 
-  /** Takes a task, or says that it does not go together with what is there. */
-  take(head: Head, rule: QueueRule, expectedMs: number): 'take' | 'stop' {
+  /**
+   * Takes a task, or says that it does not go together with what is there.
+   * @param isCounted  It takes permits, which is to be when it starts: alone, on an idle thread.
+   */
+  take(head: Head, rule: QueueRule, expectedMs: number, isCounted: boolean): 'take' | 'stop' {
     const isParallel = rule.perThread > 1;
     const { bodyBytes } = head;
     if (this.isParallelSlot && this.parallelQueue !== rule) return 'stop';
     if (!this.isParallelSlot && isParallel && this.slot.batches.length > 0) return 'stop';
     // Whoever shares a thread with a suspect would share its blame.
     if (head.suspect && this.slot.batches.length > 0) return 'stop';
+    if (isCounted && !this.isParallelSlot && this.slot.batches.length > 0) return 'stop';
     // What was moved in has no body; its buffers go with a message of their own.
-    const goesAlone = isParallel || head.suspect || bodyBytes === 0;
+    const goesAlone = isParallel || head.suspect || isCounted || bodyBytes === 0;
     if (this.count > 0) {
       if (this.#isAlone || goesAlone) return 'stop';
       // A batch stands for one limited queue, or for none: threads are counted by their batches.

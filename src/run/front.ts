@@ -9,10 +9,12 @@ import { type Codec, decodeValue, type EncodeLimits, encodeValue, isEncoded } fr
 import type { StandardSchema } from '../task/define-types.js';
 import type { FireOf, NewTask, TaskId, TransferredPayload } from '../task/task.js';
 import type { TaskOptions } from '../task/task-options.js';
+import type { Limiting } from './limiting.js';
 import type { NameEntry, Placement, Registry } from './registry.js';
 
 export interface FrontOptions {
   readonly registry: Registry;
+  readonly limiting: Pick<Limiting, 'isUsed' | 'laneOf'>;
   readonly codecs: ReadonlyMap<string, Codec>;
   readonly limits: EncodeLimits;
   readonly now: () => number;
@@ -48,12 +50,10 @@ export class Front {
     const entry = this.#options.registry.entry(name);
     const checked = options === undefined ? NO_OPTIONS : validateEnqueueOptions(options, 'options');
     const schema = entry.hooks?.validate;
-    if (schema === undefined) return this.#build(entry, this.#encode(entry, checked, payload), checked);
+    if (schema === undefined) return this.#make(entry, payload, checked);
     const valid = validate(schema, name, payload);
-    if (valid instanceof Promise) {
-      return valid.then((value) => this.#build(entry, this.#encode(entry, checked, value), checked));
-    }
-    return this.#build(entry, this.#encode(entry, checked, valid.value), checked);
+    if (valid instanceof Promise) return valid.then((value) => this.#make(entry, value, checked));
+    return this.#make(entry, valid.value, checked);
   }
 
   /** For another process that builds the task: checked and encoded here. @throws as {@link Front.prepare} */
@@ -76,24 +76,35 @@ export class Front {
     if (checked.transfer !== undefined) throw new InvalidArgumentError('options.transfer', 'absent');
     checkEncoded(body, this.#options.limits);
     const schema = entry.hooks?.validate;
-    if (schema === undefined) return this.#build(entry, { body }, checked);
-    const again = (value: unknown): NewTask =>
-      this.#build(entry, this.#encode(entry, checked, value), checked);
+    if (schema === undefined) return this.#build(entry, { body }, checked, this.#laneOfEncoded(name, body));
     const valid = validate(schema, name, decodeValue(body, this.#options.codecs));
-    return valid instanceof Promise ? valid.then(again) : again(valid.value);
+    if (valid instanceof Promise) return valid.then((value) => this.#make(entry, value, checked));
+    return this.#make(entry, valid.value, checked);
   }
 
   /** A task that a handler enqueued; its payload is encoded already. */
   fromHandler({ name, body, options }: EnqueueRequest, parent: TaskId): NewTask {
     const entry = this.#options.registry.entry(name);
     const checked = options === undefined ? NO_OPTIONS : validateEnqueueOptions(options, 'options');
-    return { ...this.#build(entry, { body }, checked), parent };
+    return { ...this.#build(entry, { body }, checked, this.#laneOfEncoded(name, body)), parent };
+  }
+
+  #make(entry: NameEntry, payload: unknown, checked: CheckedEnqueueOptions): NewTask {
+    const { limiting } = this.#options;
+    // Before buffers are moved out of the payload.
+    const lane = limiting.isUsed ? limiting.laneOf(entry.name, () => payload) : undefined;
+    return this.#build(entry, this.#encode(entry, checked, payload), checked, lane);
+  }
+
+  #laneOfEncoded(name: string, body: Uint8Array): string | undefined {
+    const { limiting, codecs } = this.#options;
+    return limiting.isUsed ? limiting.laneOf(name, () => decodeValue(body, codecs)) : undefined;
   }
 
   /** The task of a fire. It starts when it is stored and not before: a fire happens once. */
   fromSchedule({ name, body, options }: EncodedTask, schedule: FireOf): NewTask {
     const entry = this.#options.registry.entry(name);
-    const task = this.#build(entry, { body }, options ?? NO_OPTIONS);
+    const task = this.#build(entry, { body }, options ?? NO_OPTIONS, this.#laneOfEncoded(name, body));
     return { ...task, startAfterCommit: true, schedule };
   }
 
@@ -129,11 +140,12 @@ export class Front {
     entry: NameEntry,
     encoded: { readonly body: Uint8Array; readonly transfer?: TransferredPayload },
     checked: CheckedEnqueueOptions,
+    lane: string | undefined,
   ): NewTask {
     const unhandled = !entry.isHandled && !this.#options.runsNothing;
     const { name } = entry;
     const { queue, level, startAfterCommit } = placementOf(entry, checked);
-    if (checked === NO_OPTIONS && encoded.transfer === undefined) {
+    if (checked === NO_OPTIONS && encoded.transfer === undefined && lane === undefined) {
       return { name, queue, level, body: encoded.body, startAfterCommit, unhandled };
     }
     const { delayMs, runAt, staleAt, unique, transfer: _transfer, queue: _queue, priority, ...own } = checked;
@@ -146,6 +158,7 @@ export class Front {
       startAfterCommit: checked.startAfterCommit ?? startAfterCommit,
       unhandled,
       ...(Object.keys(own).length === 0 ? {} : { options: own as TaskOptions }),
+      ...(lane === undefined ? {} : { lane }),
       ...(dueAt === undefined ? {} : { runAt: dueAt }),
       ...(staleAt === undefined ? {} : { staleAt }),
       ...(unique === undefined ? {} : { unique }),

@@ -3,6 +3,7 @@ import type { Backend, Settled, Ticket } from '../broker/broker.js';
 import type { Counts, Page, TaskFilter } from '../broker/inspect.js';
 import type { EnqueueOptions, RunOptions, RuntimeOptions } from '../options/types.js';
 import type { Pool } from '../pool/pool.js';
+import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
 import type { TaskId, TaskState, TaskView } from '../task/task.js';
 import { Administration } from './administration.js';
 import type { Coordinator } from './coordinator.js';
@@ -11,6 +12,7 @@ import type { EventFilter, RuntimeEvent } from './events.js';
 import { checkEventFilter, type PageRequest } from './filters.js';
 import type { EncodedTask } from './front.js';
 import { Intake } from './intake.js';
+import type { LimitInForce } from './limiting.js';
 import { Pauses } from './pauses.js';
 import type { RunningItem } from './running-item.js';
 import { LocalSchedules } from './schedules.js';
@@ -42,9 +44,10 @@ export class LocalDesk implements Desk {
     coordinator.scheduler.cancel = (id) => this.cancel(id);
   }
 
-  /** Reads what earlier owners have left paused. */
-  load(): Promise<void> {
-    return this.#pauses.load();
+  /** Reads what earlier owners have left paused, and what they have set and used of limits. */
+  async load(): Promise<void> {
+    await this.#pauses.load();
+    await this.#parts.coordinator.limiting.load();
   }
 
   enqueue(name: string, payload: unknown, options: EnqueueOptions | undefined): Promise<Ticket> {
@@ -121,6 +124,21 @@ export class LocalDesk implements Desk {
 
   setPaused(queue: string, isPaused: boolean): Promise<void> {
     return this.#pauses.set(queue, isPaused);
+  }
+
+  async setLimit(scope: LimitScope, rule: AnyLimitRule): Promise<void> {
+    this.#parts.coordinator.checkReachable();
+    return this.#parts.coordinator.limiting.set(scope, rule);
+  }
+
+  async removeLimit(scope: LimitScope): Promise<boolean> {
+    this.#parts.coordinator.checkReachable();
+    return this.#parts.coordinator.limiting.remove(scope);
+  }
+
+  async listLimits(): Promise<readonly LimitInForce[]> {
+    this.#parts.coordinator.checkReachable();
+    return this.#parts.coordinator.limiting.list();
   }
 
   async resize(threads: number): Promise<void> {

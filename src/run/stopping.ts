@@ -49,6 +49,7 @@ export class Stopping {
     await this.#grace(graceMs);
     const { lostThreads } = await pool.stop(this.#isHurried ? 0 : killMs);
     coordinator.closing();
+    await coordinator.limiting.close();
     try {
       await backend.close();
     } finally {

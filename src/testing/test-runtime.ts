@@ -7,7 +7,6 @@
  * run a task in a process of its own: one with `isolation: 'process'` runs on the test's thread as well.
  */
 import type { AnyModule } from '../access.js';
-import type { Claim, Head, Verdict } from '../broker/broker.js';
 import { openMemory } from '../broker/memory.js';
 import { type EpochMs, ManualClock } from '../clock.js';
 import { InvalidArgumentError } from '../errors.js';
@@ -26,6 +25,7 @@ import type { RunningItem } from '../run/running-item.js';
 import { Runtime, type RuntimeParts } from '../runtime.js';
 import { codecsByName, encodeValue } from '../task/codec.js';
 import { storeError } from '../task/stored-error.js';
+import { NextTask } from './next-task.js';
 import { PlannedSlot } from './planned-slot.js';
 
 /** What `openRuntime` takes and a test has no use for. */
@@ -113,6 +113,7 @@ export async function openTestRuntime<Module = AnyModule>(
 export class TestRuntime<Module = AnyModule> extends Runtime<Module> {
   readonly clock: ManualClock;
   readonly #parts: DeskParts;
+  readonly #next: NextTask;
   readonly #planned = new Map<string, ItemOutcome[]>();
   /** Ids of settled tasks by when they were settled. */
   readonly #order = new Map<string, number>();
@@ -123,6 +124,7 @@ export class TestRuntime<Module = AnyModule> extends Runtime<Module> {
     super(rest);
     this.clock = clock;
     this.#parts = parts;
+    this.#next = new NextTask(parts.coordinator);
     this.unref();
     void this.#remember();
   }
@@ -211,7 +213,7 @@ export class TestRuntime<Module = AnyModule> extends Runtime<Module> {
     const { broker, executor } = coordinator;
     coordinator.checkOpen();
     coordinator.gather.flush();
-    const claim = await this.#claim();
+    const claim = await this.#next.claim();
     if (claim === undefined) return undefined;
     const outcome = this.#planned.get(claim.name)?.shift();
     const slot = pool.slots[0]!;
@@ -223,24 +225,6 @@ export class TestRuntime<Module = AnyModule> extends Runtime<Module> {
     await coordinator.whenQuiet();
     await broker.settle([]);
     return this.get(claim.id);
-  }
-
-  /** The best task that may start; those that are stale are cancelled on the way. */
-  async #claim(): Promise<Claim | undefined> {
-    const { broker, executor } = this.#parts.coordinator;
-    for (;;) {
-      const [claim] = await broker.claim((head) => this.#accept(head), 1);
-      if (claim?.staleAt === undefined || claim.staleAt > this.clock.now()) return claim;
-      executor.cancelStale([claim]);
-    }
-  }
-
-  #accept(head: Head): Verdict {
-    const { registry } = this.#parts.coordinator;
-    const { isPaused, isServed } = registry.queue(head.queue);
-    if (isPaused || !isServed) return 'skipQueue';
-    if (registry.entry(head.name).isHandled) return 'take';
-    return head.lane === head.name ? 'skip' : 'park';
   }
 
   async #remember(): Promise<void> {
