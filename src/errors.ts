@@ -5,6 +5,7 @@
  * is wrong and what would be right. Facts are fields, so that nobody parses a message.
  */
 export { MillraceError } from './errors/base.js';
+export * from './errors/flow.js';
 export * from './errors/input.js';
 export * from './errors/schedule.js';
 export * from './errors/store.js';

@@ -53,6 +53,7 @@ const FEATURES: Readonly<Record<Lack, string>> = {
   durable: 'accepted tasks survive the end of the process',
   atomicBatch: 'a batch is accepted as a whole or not at all',
   unique: 'unique keys',
+  flows: 'flows of tasks that wait for each other',
   fencing: 'a former owner can settle nothing',
   peek: 'order is exact up to the start',
   inspect: 'tasks can be listed and counted',

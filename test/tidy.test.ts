@@ -26,8 +26,7 @@ const LAYERS: readonly Layer[] = [
   },
   {
     name: 'port',
-    files:
-      /^src\/(?:broker\/(?:broker|settlement|tickets|blobs|key-value|inspect)|pool\/pool)\.ts$|^src\/owner\//,
+    files: /^src\/(?:owner\/|pool\/pool\.ts$|broker\/(?!open|memory)[a-z-]+\.ts$)/,
     imports: ['task'],
   },
   { name: 'worker', files: /^workers\//, imports: ['task'] },

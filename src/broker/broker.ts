@@ -12,6 +12,7 @@ import type { Ownership } from '../owner/ownership.js';
 import type { FinalState, LogLine, NewTask, Tally, TaskId } from '../task/task.js';
 import type { TaskOptions } from '../task/task-options.js';
 import type { Blobs } from './blobs.js';
+import type { FlowId, Flows } from './flows.js';
 import type { Inspect } from './inspect.js';
 import type { FactChange, KeyValue } from './key-value.js';
 import type { Settlement } from './settlement.js';
@@ -37,6 +38,8 @@ export type Lack =
   | 'fencing'
   /** Unique keys. */
   | 'unique'
+  /** Tasks that wait for other tasks. */
+  | 'flows'
   /** A claim cannot look before it takes; unwanted tasks are given back. */
   | 'peek'
   /** Payloads moved in by `transfer` are copied. */
@@ -45,11 +48,12 @@ export type Lack =
   | 'durable';
 export type Lacks = Readonly<Partial<Record<Lack, string>>>;
 
-/** A backend is the three ports together; `inspect` is absent where `lacks.inspect` says why. */
+/** A backend is the three ports together; `inspect` and `flows` are absent where `lacks` says why. */
 export interface Backend {
   readonly broker: Broker;
   readonly keyValue: KeyValue;
   readonly inspect?: Inspect;
+  readonly flows?: Flows;
   /** Where large payloads and results are kept; absent where they are kept with their tasks. */
   readonly blobs?: Blobs;
   /** Where other processes reach the owner of this backend; absent where they ask the engine itself. */
@@ -121,18 +125,23 @@ export interface Broker {
   prune(now: EpochMs, limit: number): number | Promise<number>;
 
   /**
-   * Cancels a task that is not running and keeps it listed for `keepMs`; a running one is returned, for the
-   * caller to abort.
+   * Cancels a task that is not running and keeps it listed for `keepMs`, or with its flow; a running one is
+   * returned, for the caller to abort.
    * @throws {UnknownTaskError} {@link ResultExpiredError}
    */
   cancel(id: TaskId, reason: string, now: EpochMs, keepMs: number): Promise<CancelAnswer>;
   /**
-   * Sends a dead or cancelled task round again, its counts reset; it takes its unique key again.
-   * @throws {WrongStateError} {@link UnknownTaskError} {@link ResultExpiredError}
+   * Sends a dead or cancelled task round again, its counts reset; it takes its unique key again. A member of
+   * a flow whose parents have not all ended is blocked again.
+   * @throws {WrongStateError} {@link UnknownTaskError} {@link ResultExpiredError}; the first also for a
+   *   member whose parent is dead, when it must fail with it.
    * @throws {DuplicateTaskError} when another task holds its unique key by now.
    */
   redrive(id: TaskId): Promise<void>;
-  /** Removes a final task. @throws {WrongStateError} {@link UnknownTaskError} {@link ResultExpiredError} */
+  /**
+   * Removes a final task. Members are removed with their flow only.
+   * @throws {WrongStateError} {@link UnknownTaskError} {@link ResultExpiredError}
+   */
   delete(id: TaskId): Promise<void>;
 
   /**
@@ -250,6 +259,8 @@ export interface Claim extends Head {
   readonly attempt: number;
   readonly transfer: NewTask['transfer'];
   readonly schedule: NewTask['schedule'];
+  /** Of which it is a member; only then may its settlement add tasks to a flow. */
+  readonly flow: FlowId | undefined;
   /** Whoever runs it keeps its own item here, to find it again from the claim. */
   holder: unknown;
   /** Writes the 16 bytes of the id without making its text. */

@@ -30,6 +30,9 @@ interface Effects {
   readonly attempt?: Attempt;
   readonly progress?: unknown;
   readonly logs?: readonly LogLine[];
-  /** `context.enqueue`: accepted with this settlement or not at all. */
+  /**
+   * `context.enqueue`: accepted with this settlement or not at all. When those with `inFlow` are more than a
+   * flow takes, or would make too many edges, the task is dead instead, reason `flow-full`.
+   */
   readonly next?: readonly NewTask[];
 }

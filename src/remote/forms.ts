@@ -79,6 +79,9 @@ export const ERROR_CLASSES: Readonly<Record<string, { readonly prototype: object
   ERR_MILLRACE_WAIT_TIMEOUT: errors.WaitTimeoutError,
   ERR_MILLRACE_STOPPED: errors.StoppedError,
   ERR_MILLRACE_WRONG_STATE: errors.WrongStateError,
+  ERR_MILLRACE_UNKNOWN_FLOW: errors.UnknownFlowError,
+  ERR_MILLRACE_FLOW_EXPIRED: errors.FlowExpiredError,
+  ERR_MILLRACE_WRONG_FLOW_STATE: errors.WrongFlowStateError,
 };
 
 function encodeReport(value: unknown): Uint8Array {

@@ -103,6 +103,11 @@ export interface NewTask {
   readonly lane?: string;
   /** Buffers moved in with `transfer`; memory backend only. */
   readonly transfer?: TransferredPayload;
+  /**
+   * Of a `context.enqueue`: the task becomes a member of the flow of the task that enqueued it, and what
+   * waits for that one waits for this one, too. Without meaning outside of a settlement of a member.
+   */
+  readonly inFlow?: boolean;
   /** Id given by the caller of `context.enqueue`, none otherwise. */
   readonly parent?: TaskId;
   /** The schedule that made it, and for when. */
@@ -156,6 +161,10 @@ export interface TaskView {
   readonly schedule?: FireOf;
   readonly progress?: unknown;
   readonly logs: readonly LogLine[];
+  /** Id of the flow that it is a member of. */
+  readonly flow?: string;
+  /** From `get` only: the labels of its parents, each with the ids of the first few. */
+  readonly after?: readonly { readonly label: string; readonly parents: readonly TaskId[] }[];
   readonly body?: Uint8Array;
   readonly result?: Uint8Array;
 }

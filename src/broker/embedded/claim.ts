@@ -15,6 +15,11 @@ export const FLAG_LANE = 1;
 /** Id flag: the task had a record from the start (delayed at enqueue). */
 export const FLAG_RECORD = 2;
 
+/** Id flag: not a task but a flow. */
+const FLAG_FLOW = 4;
+/** Index in ids of flows; no task has it. */
+const FLOW_INDEX = 65_535;
+
 /** What a claim needs of the broker it came from. */
 export interface ClaimSource {
   readonly storeNumber: number;
@@ -111,6 +116,10 @@ export class EmbeddedClaim implements Claim {
   get transfer(): TransferredPayload | undefined {
     return this.#source.transfers.size === 0 ? undefined : this.#source.transfers.get(this.key);
   }
+  get flow(): string | undefined {
+    const number = this.record?.meta.flow?.number;
+    return number === undefined ? undefined : flowIdOf(this.#source.storeNumber, number);
+  }
   get id(): string {
     return formatId(this.idBytes());
   }
@@ -152,6 +161,17 @@ export function writePlaceId(
     level,
     flags: line.laneName === '' ? 0 : FLAG_LANE,
   });
+}
+
+/** The id of a flow, whose number is that of the first segment of its nodes. */
+export function flowIdOf(store: number, number: number): string {
+  const bytes = new Uint8Array(ID_BYTES);
+  writeId(bytes, 0, { store, segment: number, index: FLOW_INDEX, queue: 0, level: 0, flags: FLAG_FLOW });
+  return formatId(bytes);
+}
+
+export function isFlow({ flags }: IdParts): boolean {
+  return (flags & FLAG_FLOW) !== 0;
 }
 
 export interface IdParts {

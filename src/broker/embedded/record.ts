@@ -27,6 +27,8 @@ export interface TaskMeta {
   /** The lane of its limits; a task in a segment of that lane needs none. */
   readonly lane?: string;
   readonly schedule?: FireOf;
+  /** Of a member: the number of its flow, and its labels in the order in which parents are kept. */
+  readonly flow?: { readonly number: number; readonly labels: readonly string[] };
 }
 
 export interface TaskRecord {

@@ -10,10 +10,10 @@ export const ALLOWED_LACKS: Readonly<Record<string, readonly Lack[]>> = {
   sqlite: ['transfer'],
   redis: ['transfer', 'peek', 'atomicBatch', 'durable'],
   postgres: ['transfer', 'peek'],
-  amqp: ['transfer', 'peek', 'atomicBatch', 'inspect', 'unique'],
-  nats: ['transfer', 'peek', 'atomicBatch', 'inspect', 'fencing', 'durable'],
+  amqp: ['transfer', 'peek', 'atomicBatch', 'inspect', 'unique', 'flows'],
+  nats: ['transfer', 'peek', 'atomicBatch', 'inspect', 'fencing', 'durable', 'flows'],
 };
-const OTHER_KINDS: readonly Lack[] = ['transfer', 'peek', 'atomicBatch', 'inspect'];
+const OTHER_KINDS: readonly Lack[] = ['transfer', 'peek', 'atomicBatch', 'inspect', 'flows'];
 
 export const lacksThemes: readonly Theme[] = [
   {
