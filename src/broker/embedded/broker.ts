@@ -27,6 +27,7 @@ import { Claiming } from './claiming.js';
 import { CommitCycle } from './commit.js';
 import { Core, type CoreOptions } from './core.js';
 import { Finals } from './finals.js';
+import { EmbeddedFlows } from './flows.js';
 import { EmbeddedInspect } from './inspect.js';
 import { Intake, type IntakeLimits } from './intake.js';
 import { embeddedKeyValue } from './key-value.js';
@@ -37,6 +38,7 @@ import { Settling } from './settling.js';
 import { EmbeddedStage } from './stage.js';
 import { Stages } from './stages.js';
 import { Uniques } from './uniques.js';
+import { Views } from './views.js';
 
 /** How long a task that was replaced stays listed as cancelled. */
 const REPLACED_KEPT_MS = 86_400_000;
@@ -66,6 +68,7 @@ export function openEmbedded(options: EmbeddedOptions): Backend {
     broker,
     ...(blobs === undefined ? {} : { blobs }),
     keyValue: embeddedKeyValue(core),
+    flows: broker.flows,
     inspect: new EmbeddedInspect(core, broker.finals, (claim) => broker.isUnstarted(claim)),
     close: () => broker.close(),
   };
@@ -84,6 +87,7 @@ export class EmbeddedBroker implements Broker {
   readonly kind: string;
   readonly lacks: Lacks;
   readonly finals: Finals;
+  readonly flows: EmbeddedFlows;
   readonly #core: Core;
   readonly #commits: CommitCycle;
   readonly #intake: Intake;
@@ -113,8 +117,12 @@ export class EmbeddedBroker implements Broker {
     this.#intake = new Intake(core, uniques, options.limits, this.finals);
     this.#pruning = new Pruning(core);
     this.#limits = options.limits;
+    const [settling, readying, { finals }, intake] = [this.#settling, this.#readying, this, this.#intake];
+    const views = new Views(core, (claim) => this.isUnstarted(claim));
+    core.flows = this.flows = new EmbeddedFlows(core, { settling, readying, uniques, finals, intake, views });
     this.#stages = new Stages(core);
     this.#stages.recover();
+    this.flows.recover();
     this.#hold = options.hold ?? (() => NO_HOLD);
     this.#onClose = options.onClose ?? (() => Promise.resolve());
   }
@@ -162,8 +170,11 @@ export class EmbeddedBroker implements Broker {
     return this.#commits.ended === undefined ? this.#readying.nextDueAt() : undefined;
   }
 
-  prune(now: number, limit: number): number {
-    return this.#commits.ended === undefined ? this.#pruning.prune(now, limit) : 0;
+  /** A flow that was met is deleted with all its members when this resolves. */
+  prune(now: number, limit: number): number | Promise<number> {
+    if (this.#commits.ended !== undefined) return 0;
+    const looked = this.#pruning.prune(now, limit);
+    return this.flows.idle()?.then(() => looked) ?? looked;
   }
 
   cancel(id: string, reason: string, now: number, keepMs: number) {
@@ -227,6 +238,7 @@ export class EmbeddedBroker implements Broker {
     const stopped = new StoppedError('The backend');
     await this.#commits.finish(stopped).catch(() => {});
     this.#core.waiters.end(stopped, this.#core.segments.values());
+    this.flows.end(stopped);
     await this.#core.blobs?.close();
     await this.#core.tables.close();
     await this.#onClose();

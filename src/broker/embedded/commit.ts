@@ -264,6 +264,7 @@ export class CommitCycle {
     this.#turn.reject(error);
     for (const { waiting } of [...(inFlight?.settled ?? []), ...this.#turn.settled])
       this.#core.waiters.tellAll(waiting, error);
+    this.#core.flows.end(error);
     this.#core.waiters.end(error, [...this.#core.segments.values(), ...(inFlight?.touched ?? [])]);
     this.#tellFenced?.(error);
   }

@@ -9,6 +9,7 @@ import { type ClaimSource, EmbeddedClaim } from './claim.js';
 import type { CommitCycle } from './commit.js';
 import { Counters } from './counters.js';
 import { DoneRows } from './done-rows.js';
+import type { FlowHooks } from './flows.js';
 import { IdleLines } from './idle-lines.js';
 import { readU48, taskKey, u16, u48 } from './keys.js';
 import { Lanes } from './lanes.js';
@@ -67,6 +68,7 @@ export class Core implements ClaimSource {
   readonly #windowTasks: number;
   readonly #windowBytes: number;
   commits!: CommitCycle;
+  flows!: FlowHooks;
   /** Absent where payloads and results are kept in the rows of their tasks, whatever their size. */
   blobs: EmbeddedBlobs | undefined;
   nextSegment: number;
@@ -237,6 +239,7 @@ export class Core implements ClaimSource {
   /** Puts the state that belongs to no single task. */
   putMeta(): void {
     this.counters.flush();
+    this.flows.flush();
     putNext(this.tables, this.nextSegment);
   }
 

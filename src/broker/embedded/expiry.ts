@@ -8,7 +8,7 @@ import type { Tables } from './tables.js';
 /** Instants are rounded up to this, so that one commit's tasks share rows. */
 const GRAIN_MS = 1_000;
 /** The index is stored: append only. */
-const KINDS = ['done', 'task', 'unique', 'fact'] as const;
+const KINDS = ['done', 'task', 'unique', 'fact', 'flow'] as const;
 const ENTRY_HEADER = 3;
 
 export interface ExpiryEntry {

@@ -124,6 +124,8 @@ export class Finals {
         this.#core.tables.delete('later', parkedKey(keyOf(record)));
       }
       this.#readying.uncountScheduled(record);
+    } else if (record.state === 'blocked') {
+      this.#core.flows.unblock(record);
     } else {
       const queue = this.#core.queueNames.number(record.queue);
       this.#core.counters.add(queue, 'ready', -1);
@@ -156,7 +158,12 @@ export class Finals {
         'redriven',
       );
     }
-    this.#takeUnique(record);
+    if (record.meta.flow !== undefined) {
+      this.#core.flows.redriveMember(record);
+      await commits.changed();
+      return;
+    }
+    this.takeUnique(record);
     const queue = queueNames.number(record.queue);
     tables.delete('final', finalKey(record.state, queue, record.settledAt, keyOf(record)));
     counters.add(queue, record.state, -1);
@@ -165,11 +172,12 @@ export class Finals {
     record.settledAt = record.expiresAt = 0;
     this.#readying.add(record, record.meta.lane ?? '');
     this.#core.wake();
+    this.#core.flows.redriven(keyOf(record));
     await commits.changed();
   }
 
   /** A task that goes round again holds its unique key again. */
-  #takeUnique({ name, meta: { unique }, idBytes }: TaskRecord): void {
+  takeUnique({ name, meta: { unique }, idBytes }: TaskRecord): void {
     if (unique === undefined) return;
     const holder = this.#uniques.holder(name, unique.key);
     if (holder !== undefined && Buffer.compare(holder, idBytes) !== 0) {
@@ -190,6 +198,9 @@ export class Finals {
       counters.add(found.id.queue, 'completed', -1);
     } else if (found.kind === 'record') {
       if (!isFinalRecord(found.record)) throw new WrongStateError(id, 'not final', 'deleted');
+      if (found.record.meta.flow !== undefined) {
+        throw new WrongStateError(id, 'a member of a flow', 'deleted without it');
+      }
       this.#deleteRecord(found.record);
     } else {
       const fresh = freshAt(found.segment, found.index);

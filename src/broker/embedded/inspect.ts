@@ -24,13 +24,13 @@ const ROWS_PER_READ = 16;
 const TASKS_PER_SEGMENT = 8;
 
 /** Where tasks are listed from, in this order when no state is asked for; the index is part of a cursor. */
-const SOURCES = ['ready', 'later', 'completed', 'done', 'dead', 'cancelled', 'running'] as const;
+const SOURCES = ['ready', 'later', 'completed', 'done', 'dead', 'cancelled', 'running', 'blocked'] as const;
 type Source = (typeof SOURCES)[number];
 const SOURCES_OF: Readonly<Record<TaskState, readonly Source[]>> = {
   ready: ['ready'],
   running: ['running'],
   scheduled: ['later'],
-  blocked: [],
+  blocked: ['blocked'],
   completed: ['completed', 'done'],
   dead: ['dead'],
   cancelled: ['cancelled'],
@@ -66,8 +66,12 @@ export class EmbeddedInspect implements Inspect {
   async get(id: string, depth: Depth = 'whole'): Promise<TaskView | undefined> {
     this.#core.commits.checkOpen();
     try {
-      const view = this.#views.of(this.#finals.locate(id), id);
-      return depth === 'brief' ? withoutBytes(view) : await this.#views.whole(view, 'throw');
+      const found = this.#finals.locate(id);
+      if (found.kind === 'record' && this.#core.flows.isHidden(found.record)) return undefined;
+      const view = this.#views.of(found, id);
+      const shown = depth === 'brief' ? withoutBytes(view) : await this.#views.whole(view, 'throw');
+      const after = found.kind === 'record' ? this.#core.flows.firstParentsOf(found.record) : undefined;
+      return after === undefined || after.length === 0 ? shown : { ...shown, after };
     } catch (error) {
       if (error instanceof UnknownTaskError || error instanceof ResultExpiredError) return undefined;
       throw error;
@@ -149,6 +153,8 @@ export class EmbeddedInspect implements Inspect {
         return this.#rows('ready', queue, from, (row) => this.#fromSegment(row));
       case 'later':
         return this.#rows('later', '', from, ([key]) => this.#fromRecord(key, key.slice(6)));
+      case 'blocked':
+        return this.#rows('node', '', from, ([key]) => this.#fromRecord(key, key));
       case 'done':
         return this.#rows('done', '', from, (row) => this.#fromDone(row));
       default:
@@ -203,7 +209,7 @@ export class EmbeddedInspect implements Inspect {
 
   #fromRecord(key: string, recordKey: string): Cell | undefined {
     const record = this.#core.getRecord(recordKey);
-    if (record === undefined || record.isDeleted) return undefined;
+    if (record === undefined || record.isDeleted || this.#core.flows.isHidden(record)) return undefined;
     return { key, count: 1, view: () => this.#views.ofRecord(record) };
   }
 

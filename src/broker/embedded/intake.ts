@@ -56,8 +56,8 @@ export class Intake {
     const { commits } = this.#core;
     commits.check();
     const writer = fact === undefined ? undefined : new FactWriter(this.#core, fact, batch.length);
-    const bytes = this.#checkBounds(batch);
-    const metas = this.#check(batch);
+    const bytes = this.checkBounds(batch);
+    const metas = this.check(batch);
     const tickets = this.#place(batch, metas);
     writer?.put(tickets.map(({ id }) => id));
     const accepted = commits.accepted(batch.length, bytes);
@@ -77,7 +77,8 @@ export class Intake {
     return tickets;
   }
 
-  #checkBounds(batch: readonly NewTask[]): number {
+  /** @returns the bytes of their payloads. */
+  checkBounds(batch: readonly NewTask[]): number {
     let bytes = 0;
     for (let at = 0; at < batch.length; at++) bytes += batch[at]!.body.length;
     if (batch.length > MAX_BATCH_TASKS || (bytes > MAX_BATCH_BYTES && batch.length > 1)) {
@@ -95,12 +96,17 @@ export class Intake {
       const limit = this.#limits.maxPendingBytes;
       throw new QueueFullError('Bytes that wait for their flush', pendingBytes + bytes, limit);
     }
-    this.#limits.checkSpace?.(batch.length, bytes);
+    this.checkSpace(batch.length, bytes);
     return bytes;
   }
 
+  /** @throws {StoreFullError} */
+  checkSpace(tasks: number, bytes: number): void {
+    this.#limits.checkSpace?.(tasks, bytes);
+  }
+
   /** Refuses the whole batch before anything is placed. @returns what is stored beside the bodies. */
-  #check(batch: readonly NewTask[]): Metas {
+  check(batch: readonly NewTask[]): Metas {
     checkNames(this.#core, batch);
     const metas = metasOf(batch);
     if (metas !== undefined) this.#checkUnique(batch);
@@ -187,7 +193,7 @@ export class Intake {
 }
 
 /** Until it is flushed: because it says so, or because its payload is in a file. */
-function mustWait({ startAfterCommit, body }: NewTask): boolean {
+export function mustWait({ startAfterCommit, body }: NewTask): boolean {
   return startAfterCommit === true || isBlobRef(body);
 }
 

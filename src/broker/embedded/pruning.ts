@@ -36,7 +36,8 @@ export class Pruning {
   }
 
   #pruneRow({ table, key }: ExpiryEntry, now: number): void {
-    if (table === 'done') this.#pruneDone(key, now);
+    if (table === 'flow') this.#core.flows.prune(key, now);
+    else if (table === 'done') this.#pruneDone(key, now);
     else if (table === 'task') this.#pruneRecord(key, now);
     else this.#pruneIfPast(table, key, now);
   }

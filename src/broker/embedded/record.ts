@@ -15,6 +15,7 @@ import {
 } from '../../task/task.js';
 import type { TaskOptions } from '../../task/task-options.js';
 import type { Settled } from '../broker.js';
+import type { WhenParentDies } from '../flows.js';
 import { taskKey, u48 } from './keys.js';
 import { HEADER_BYTES, ROW, readHeader, sealRow } from './rows.js';
 
@@ -27,8 +28,16 @@ export interface TaskMeta {
   /** The lane of its limits; a task in a segment of that lane needs none. */
   readonly lane?: string;
   readonly schedule?: FireOf;
-  /** Of a member: the number of its flow, and its labels in the order in which parents are kept. */
-  readonly flow?: { readonly number: number; readonly labels: readonly string[] };
+  /** Of a member of a flow. */
+  readonly flow?: Membership;
+}
+
+export interface Membership {
+  /** Of the flow. */
+  readonly number: number;
+  /** Of its parents; the index is stored with each parent. */
+  readonly labels: readonly string[];
+  readonly whenParentDies: WhenParentDies;
 }
 
 export interface TaskRecord {

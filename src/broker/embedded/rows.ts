@@ -10,6 +10,7 @@
  *     results  [home 11 bytes: key prefix of the tasks' segment][created u48][result …]
  *              a done row; its instant is when they were settled
  *     result   [bytes u32][status u8][0 u8][name u16][started at f64][run ms f32][bytes]
+ *     flow     [the plain codec's bytes of the values of a Flow, in order, or of the keys of its nodes]
  *     record   [the plain codec's bytes of the values of a TaskRecord, in order]
  */
 import { crc32 } from 'node:zlib';
@@ -27,7 +28,7 @@ const HOME_BYTES = 11;
 const RESULTS_AT = HEADER_BYTES + HOME_BYTES + 6;
 
 /** What a row holds. */
-export const ROW = { tasks: 0, refs: 1, results: 2, record: 3, note: 4 } as const;
+export const ROW = { tasks: 0, refs: 1, results: 2, record: 3, note: 4, flow: 5 } as const;
 export type RowKind = (typeof ROW)[keyof typeof ROW];
 
 /** A result's status in a done row. */

@@ -39,19 +39,23 @@ export class Settling {
       }
       claim.isOver = true;
       claim.segment.claims[claim.index] = undefined;
-      if (settlement.kind === 'released') {
-        this.#release(claim, settlement.suspect);
+      const isMember = claim.record?.meta.flow !== undefined;
+      const ending = isMember ? this.#core.flows.settlementOf(claim.record, settlement) : settlement;
+      if (ending.kind === 'released') {
+        this.#release(claim, ending.suspect);
         isReady = true;
         continue;
       }
       isChanged = true;
       if (claim.suspect) this.#core.clearSuspect(claim.key);
-      if (settlement.kind === 'scheduled') this.#schedule(claim, settlement);
-      else if (isFast(claim, settlement)) this.#complete(claim, settlement);
-      else this.#finish(claim, settlement);
-      if (settlement.next === undefined) continue;
-      this.#enqueue(settlement.next);
-      isReady = true;
+      // Before the task ends, so that its flow does not.
+      if (ending.next !== undefined) {
+        this.#enqueue(isMember ? this.#core.flows.add(claim.record, ending.next) : ending.next);
+        isReady = true;
+      }
+      if (ending.kind === 'scheduled') this.#schedule(claim, ending);
+      else if (isFast(claim, ending)) this.#complete(claim, ending);
+      else this.#finish(claim, ending);
     }
     if (isReady) this.#core.wake();
     return isChanged ? commits.changed() : commits.flushed();
@@ -82,16 +86,18 @@ export class Settling {
     record.state = state;
     record.readyIn = 0;
     record.settledAt = settledAt;
-    record.expiresAt = expiresAt;
+    // A member is kept as long as its flow.
+    record.expiresAt = record.meta.flow === undefined ? expiresAt : Number.POSITIVE_INFINITY;
     tables.put('task', key, records.sealRecord(record));
     tables.put('final', finalKey(state, queue, settledAt, key), records.EMPTY);
     counters.add(queue, state, 1);
-    commits.turn.expiries.add(expiresAt, 'task', key);
+    commits.turn.expiries.add(record.expiresAt, 'task', key);
     this.#core.transfers.delete(key);
     if (record.meta.unique !== undefined) this.#uniques.free(record.name, record.meta.unique, record.idBytes);
     // Who comes later may wait for another end: the task can be redriven before this one is flushed.
     const waiting = this.#core.waiters.takeKey(key);
     if (waiting !== undefined) commits.turn.settled.push({ waiting, settled: records.settledOf(record) });
+    this.#core.flows.ended(key, state, record);
   }
 
   #release(claim: EmbeddedClaim, suspect: boolean): void {
@@ -125,6 +131,7 @@ export class Settling {
     this.leave(claim, PLACE.settled);
     this.#core.counters.add(segment.line.line.queue, 'completed', 1);
     if (this.#core.transfers.size > 0) this.#core.transfers.delete(claim.key);
+    if (this.#core.flows.outside.size > 0) this.#core.flows.ended(claim.key, 'completed');
     if (segment.metaBytesAt(index) > 0 && claim.meta.unique !== undefined) {
       this.#uniques.free(claim.name, claim.meta.unique, claim.idBytes());
     }

@@ -1,7 +1,7 @@
 /** How a task looks to `get` and `list`, wherever it is kept. */
 import { formatId, ID_BYTES } from '../../task/id.js';
 import type { TaskView } from '../../task/task.js';
-import { type EmbeddedClaim, FLAG_LANE, type IdParts, writeId } from './claim.js';
+import { type EmbeddedClaim, FLAG_LANE, flowIdOf, type IdParts, writeId } from './claim.js';
 import type { Core } from './core.js';
 import { PLAIN_LANE, readU16, readU48, taskKey } from './keys.js';
 import type { Location } from './locating.js';
@@ -47,6 +47,7 @@ export class Views {
       ...{ unhandled: lane === name, failures: tally.failures, crashes: tally.crashes },
       attempts: record?.attempts ?? [],
       logs: note?.logs ?? record?.logs ?? [],
+      ...(claim.flow === undefined ? {} : { flow: claim.flow }),
       ...(claim.options === undefined ? {} : { options: claim.options }),
       ...(claim.schedule === undefined ? {} : { schedule: claim.schedule }),
       ...(progress === undefined ? {} : { progress }),
@@ -77,6 +78,9 @@ export class Views {
       ...(state === 'scheduled' ? { nextAttemptAt: record.runAt } : {}),
       ...(record.meta.options === undefined ? {} : { options: record.meta.options }),
       ...(record.meta.schedule === undefined ? {} : { schedule: record.meta.schedule }),
+      ...(record.meta.flow === undefined
+        ? {}
+        : { flow: flowIdOf(this.#core.storeNumber, record.meta.flow.number) }),
       ...(record.settledAt === 0 ? {} : { settledAt: record.settledAt }),
       ...(record.reason === '' ? {} : { reason: record.reason }),
       ...(record.progress === undefined ? {} : { progress: record.progress }),

@@ -1,0 +1,255 @@
+/**
+ * What follows from a change and may be much: walks over the edges of a parent, and over the members of a
+ * flow. All of it, when it is little, belongs to the commit of the change; beyond that it goes on in commits
+ * of a bounded size, with all other traffic between them, from cursors that are stored with each of them. The
+ * next owner goes on where the last one ended.
+ *
+ * Walks come before what is done to whole flows, the newest first: so a flow sees its edges as they should
+ * be.
+ */
+import type { Core } from './core.js';
+import type { FlowGraph } from './flow-graph.js';
+import { NODE_KEY_CHARS, PARENT_STATES, type ParentState } from './flow-rows.js';
+import { readU48, u48 } from './keys.js';
+import { EMPTY } from './record.js';
+import { afterPrefix } from './tables.js';
+import type { Turn } from './turn.js';
+
+/** Edges and members looked at in one commit, beside a few for each task that is settled in it. */
+const STEPS_PER_COMMIT = 1_000;
+const STEPS_PER_SETTLED = 16;
+/** Edges read at a time. */
+const EDGES_PER_READ = 128;
+
+const WALK = 'w';
+const ERRAND = 'f';
+const OUTSIDE = 'o';
+
+/** What is done to a whole flow. The index is stored: append only. `stage` only says that it is begun. */
+const ERRANDS = ['stage', 'start', 'cancel', 'redrive', 'delete'] as const;
+export type ErrandKind = (typeof ERRANDS)[number];
+
+export interface Errand {
+  readonly flow: number;
+  readonly kind: ErrandKind;
+  /** The key after which it goes on. */
+  cursor: string;
+  /** A cancel that has been everywhere lasts until the flow is final: a restart begins it anew. */
+  isResting: boolean;
+}
+
+interface Walk {
+  readonly key: string;
+  state: ParentState;
+  /** The edge from which it goes on. */
+  cursor: string;
+  /** Done, or begun anew. */
+  isOver: boolean;
+}
+
+/** Does at most about so many steps. */
+export type RunErrand = (errand: Errand, steps: number) => Progress;
+export interface Progress {
+  readonly steps: number;
+  readonly isOver: boolean;
+}
+
+export class FlowWork {
+  readonly #core: Core;
+  readonly #graph: FlowGraph;
+  readonly #runErrand: RunErrand;
+  readonly #walks: Walk[] = [];
+  readonly #walkOf = new Map<string, Walk>();
+  readonly #errands = new Map<number, Errand>();
+  /** Values of the rows of work, by their keys. */
+  readonly #stored = new Map<string, string>();
+  #turn: Turn | undefined;
+  #steps = 0;
+  #isRunning = false;
+  #isWaiting = false;
+  #idle: (() => void)[] = [];
+
+  constructor(core: Core, graph: FlowGraph, runErrand: RunErrand) {
+    this.#core = core;
+    this.#graph = graph;
+    this.#runErrand = runErrand;
+    graph.walk = (key, state) => this.#push(key, state);
+  }
+
+  /** Takes up what the last owner left. */
+  recover(): void {
+    for (let start = ''; ; ) {
+      const rows = this.#core.tables.range('work', { start, end: '\u0100', limit: 1_000 });
+      for (const [key, value] of rows) this.#recover(key, Buffer.from(value).toString('latin1'));
+      if (rows.length < 1_000) break;
+      start = `${rows[rows.length - 1]![0]}\0`;
+    }
+    if (this.#hasWork()) this.#advanceSoon();
+  }
+
+  /** A parent has another state: what waits for it is told, in this commit as far as that is bounded. */
+  changed(key: string, state: ParentState): void {
+    this.#push(key, state);
+    if (this.#isRunning) return;
+    this.#refill();
+    this.#steps += STEPS_PER_SETTLED;
+    this.advance();
+  }
+
+  errandOf(flow: number): Errand | undefined {
+    return this.#errands.get(flow);
+  }
+
+  get hasWalks(): boolean {
+    return this.#walkOf.size > 0;
+  }
+
+  /** In place of what is being done to the flow. It begins in this commit. */
+  begin(flow: number, kind: ErrandKind): void {
+    this.#errands.delete(flow);
+    this.#errands.set(flow, { flow, kind, cursor: '', isResting: kind === 'stage' });
+    this.advance();
+  }
+
+  drop(flow: number): void {
+    this.#errands.delete(flow);
+    this.#unstore(ERRAND + u48(flow));
+  }
+
+  awaitOutside(key: string): void {
+    if (this.#graph.outside.has(key)) return;
+    this.#graph.outside.add(key);
+    this.#core.tables.put('work', OUTSIDE + key, EMPTY);
+  }
+
+  forgetOutside(key: string): void {
+    if (this.#graph.outside.delete(key)) this.#core.tables.delete('work', OUTSIDE + key);
+  }
+
+  /** Resolves when nothing is left to be done; `undefined` when that is so now. */
+  idle(): Promise<void> | undefined {
+    if (!this.#isWaiting) return undefined;
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Nothing will be done here any more. */
+  end(): void {
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  advance(): void {
+    if (this.#isRunning) return;
+    this.#refill();
+    this.#isRunning = true;
+    try {
+      while (this.#steps > 0 && this.#step());
+    } finally {
+      this.#isRunning = false;
+    }
+    this.#store();
+    if (this.#hasWork()) this.#advanceSoon();
+  }
+
+  #hasWork(): boolean {
+    return this.#walkOf.size > 0 || this.#nextErrand() !== undefined;
+  }
+
+  /** @returns false when there was nothing to do. */
+  #step(): boolean {
+    const walk = this.#walks[this.#walks.length - 1];
+    if (walk?.isOver === true) this.#walks.pop();
+    else if (walk !== undefined) this.#walk(walk);
+    if (walk !== undefined) return true;
+    const errand = this.#nextErrand();
+    if (errand === undefined) return false;
+    const { steps, isOver } = this.#runErrand(errand, this.#steps);
+    this.#steps -= Math.max(1, steps);
+    if (isOver && this.#errands.get(errand.flow) === errand) this.drop(errand.flow);
+    return true;
+  }
+
+  #nextErrand(): Errand | undefined {
+    for (const errand of this.#errands.values()) if (!errand.isResting) return errand;
+    return undefined;
+  }
+
+  #walk(walk: Walk): void {
+    const { key, state, cursor } = walk;
+    const limit = Math.min(EDGES_PER_READ, this.#steps);
+    const rows = this.#core.tables.range('edge', { start: key + cursor, end: afterPrefix(key), limit });
+    this.#steps -= Math.max(1, rows.length);
+    if (rows.length < limit) {
+      walk.isOver = true;
+      this.#walkOf.delete(key);
+      this.#unstore(WALK + key);
+      if (state === 'completed') this.forgetOutside(key);
+    } else walk.cursor = `${rows[rows.length - 1]![0].slice(NODE_KEY_CHARS)}\0`;
+    for (const [edge, row] of rows) this.#core.tryRead(() => this.#graph.apply(state, edge, row));
+  }
+
+  #push(key: string, state: ParentState): void {
+    const before = this.#walkOf.get(key);
+    if (before !== undefined) before.isOver = true;
+    const walk: Walk = { key, state, cursor: '', isOver: false };
+    this.#walkOf.set(key, walk);
+    this.#walks.push(walk);
+  }
+
+  /** Each commit may do so much. */
+  #refill(): void {
+    const { turn } = this.#core.commits;
+    if (turn === this.#turn) return;
+    this.#turn = turn;
+    this.#steps = STEPS_PER_COMMIT;
+  }
+
+  #store(): void {
+    for (const { key, state, cursor } of this.#walkOf.values()) {
+      this.#put(WALK + key, String.fromCharCode(PARENT_STATES.indexOf(state)) + cursor);
+    }
+    for (const { flow, kind, cursor } of this.#errands.values()) {
+      this.#put(ERRAND + u48(flow), String.fromCharCode(ERRANDS.indexOf(kind)) + cursor);
+    }
+  }
+
+  #put(key: string, value: string): void {
+    if (this.#stored.get(key) === value) return;
+    this.#stored.set(key, value);
+    this.#core.tables.put('work', key, Buffer.from(value, 'latin1'));
+  }
+
+  #unstore(key: string): void {
+    if (this.#stored.delete(key)) this.#core.tables.delete('work', key);
+  }
+
+  /** With the next commit, once this one is flushed. */
+  #advanceSoon(): void {
+    if (this.#isWaiting) return;
+    this.#isWaiting = true;
+    const go = (): void => {
+      this.#isWaiting = false;
+      if (this.#core.commits.ended === undefined) this.advance();
+      if (!this.#isWaiting) this.end();
+    };
+    this.#core.commits.changed().then(go, go);
+  }
+
+  #recover(key: string, value: string): void {
+    const rest = key.slice(1);
+    if (key[0] === OUTSIDE) {
+      this.#graph.outside.add(rest);
+      return;
+    }
+    this.#stored.set(key, value);
+    if (key[0] === WALK) {
+      this.#push(rest, PARENT_STATES[value.charCodeAt(0)] ?? 'open');
+      this.#walkOf.get(rest)!.cursor = value.slice(1);
+      return;
+    }
+    const flow = readU48(rest, 0);
+    const kind = ERRANDS[value.charCodeAt(0)] ?? 'delete';
+    // What was not accepted goes away; who was running may wait again, behind the cursor of a cancel.
+    const cursor = kind === 'cancel' ? '' : value.slice(1);
+    this.#errands.set(flow, { flow, kind: kind === 'stage' ? 'delete' : kind, cursor, isResting: false });
+  }
+}
