@@ -18,6 +18,7 @@ import { claimThemes } from './conformance/claim.js';
 import { controlThemes } from './conformance/control.js';
 import { delayThemes } from './conformance/delay.js';
 import { enqueueThemes } from './conformance/enqueue.js';
+import { flowThemes } from './conformance/flows.js';
 import { inspectThemes } from './conformance/inspect.js';
 import { keyValueThemes } from './conformance/key-value.js';
 import { lacksThemes } from './conformance/lacks.js';
@@ -93,6 +94,7 @@ const THEMES: readonly Theme[] = [
   ...listThemes,
   ...keyValueThemes,
   ...scheduleThemes,
+  ...flowThemes,
   ...windowThemes,
   ...reopenThemes,
 ];
