@@ -18,6 +18,8 @@ import { claimThemes } from './conformance/claim.js';
 import { controlThemes } from './conformance/control.js';
 import { delayThemes } from './conformance/delay.js';
 import { enqueueThemes } from './conformance/enqueue.js';
+import { flowEndThemes } from './conformance/flow-ends.js';
+import { flowMemberThemes } from './conformance/flow-members.js';
 import { flowThemes } from './conformance/flows.js';
 import { inspectThemes } from './conformance/inspect.js';
 import { keyValueThemes } from './conformance/key-value.js';
@@ -95,6 +97,8 @@ const THEMES: readonly Theme[] = [
   ...keyValueThemes,
   ...scheduleThemes,
   ...flowThemes,
+  ...flowMemberThemes,
+  ...flowEndThemes,
   ...windowThemes,
   ...reopenThemes,
 ];

@@ -154,3 +154,32 @@ export async function until(what: string, isSo: () => Promise<boolean> | boolean
     await setImmediate();
   }
 }
+
+/** A parent, and a child of each kind, each with a child of its own. */
+export const KINDS = {
+  top: {},
+  fails: { after: ['top'] },
+  'fails too': { after: ['fails'] },
+  runs: { after: ['top'], dies: 'run' },
+  'behind it': { after: ['runs'] },
+  waits: { after: ['top'], dies: 'wait' },
+} as const;
+
+/** The same behind a group, of which one member dies. */
+export const GROUP = {
+  ...{ a: {}, b: {} },
+  group: { of: ['a', 'b'] },
+  fails: { after: ['group'] },
+  runs: { after: ['group'], dies: 'run' },
+  waits: { after: ['group'], dies: 'wait' },
+} as const;
+
+export async function states(flow: SketchedFlow, ...texts: readonly string[]): Promise<string[]> {
+  const states: string[] = [];
+  for (const text of texts) states.push(`${text} ${await flow.state(text)}`);
+  return states;
+}
+
+export function added(probe: Probe, ...texts: readonly string[]) {
+  return texts.map((text) => probe.draft({ text, inFlow: true }));
+}
