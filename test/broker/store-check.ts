@@ -21,6 +21,7 @@ import type { TableName, Tables } from '#src/broker/embedded/tables.js';
 import { decodeBlobRef, isBlobRef } from '#src/task/blob-ref.js';
 import { parseId } from '#src/task/id.js';
 import { laneKind } from '#src/task/lane.js';
+import { checkFlows } from './flow-check.js';
 
 const FINAL_CODES = { completed: '\0', dead: '\x01', cancelled: '\x02' } as const;
 
@@ -80,6 +81,8 @@ class StoreCheck {
     this.#checkIndexes();
     this.#checkCounters();
     this.#checkBlobs();
+    checkFlows(this.#tables, this.#records);
+    for (const table of ['flow', 'node', 'edge', 'parent', 'work'] as const) this.#all(table);
     const rows = this.#rows as Record<TableName, number>;
     return { tasks: this.#tasks, counts: this.#counts, rows, blobs: this.#blobs };
   }
@@ -202,7 +205,7 @@ class StoreCheck {
         this.#tables.has('later', laterKey(record)),
         'a scheduled record is in the index of due times',
       );
-    } else {
+    } else if (record.state !== 'blocked') {
       assert.ok(
         this.#tables.has('final', this.#finalKey(key, record)),
         'a final record is in the index of states',

@@ -4,6 +4,7 @@
  * `upkeep`) and work on this; it decides nothing about tasks.
  */
 import type { TransferredPayload } from '../../task/task.js';
+import { MAX_NODES_AT_ONCE } from '../flows.js';
 import type { EmbeddedBlobs } from './blobs.js';
 import { type ClaimSource, EmbeddedClaim } from './claim.js';
 import type { CommitCycle } from './commit.js';
@@ -27,6 +28,8 @@ import { Waiters } from './waiters.js';
 /** Waiting tasks held in memory, and the bytes of their segments; the rest is read back from the store. */
 export const WINDOW_TASKS = 20_000;
 export const WINDOW_BYTES = 64 * 1024 * 1024;
+/** Edges and members of flows looked at in one commit, beside a few for each task that is settled in it. */
+const FLOW_STEPS = 1_000;
 
 export interface CoreOptions {
   readonly tables: Tables;
@@ -36,6 +39,10 @@ export interface CoreOptions {
   readonly storeNumber: number;
   readonly windowTasks?: number;
   readonly windowBytes?: number;
+  /** Steps that flows may take in one commit; see `flow-work.ts`. */
+  readonly flowSteps?: number;
+  /** Nodes of a flow that come in with one commit; larger ones are staged. */
+  readonly flowNodes?: number;
   readonly now: () => number;
   /** Keys of tasks that a dead owner had handed over; those that end are taken out. */
   readonly suspects?: Set<string>;
@@ -65,6 +72,8 @@ export class Core implements ClaimSource {
   /** Segment and place of ready records in memory, by record key. */
   readonly refPlaces = new Map<string, { readonly segment: Segment; readonly index: number }>();
   readonly transfers = new Map<string, TransferredPayload>();
+  readonly flowSteps: number;
+  readonly flowNodes: number;
   readonly #windowTasks: number;
   readonly #windowBytes: number;
   commits!: CommitCycle;
@@ -97,6 +106,8 @@ export class Core implements ClaimSource {
     this.storeNumber = options.storeNumber;
     this.#windowTasks = options.windowTasks ?? WINDOW_TASKS;
     this.#windowBytes = options.windowBytes ?? WINDOW_BYTES;
+    this.flowSteps = options.flowSteps ?? FLOW_STEPS;
+    this.flowNodes = options.flowNodes ?? MAX_NODES_AT_ONCE;
     this.taskNames = new Names('task', tables);
     this.queueNames = new Names('queue', tables);
     this.lanes = new Lanes(tables, this.queueNames, options.laneHash);

@@ -8,7 +8,7 @@ import type { Finals } from './finals.js';
 import type { FlowBook } from './flow-book.js';
 import { type FlowGraph, keyOfParent } from './flow-graph.js';
 import type { FlowRedrives } from './flow-redrive.js';
-import { type Flow, NODE_KEY_CHARS, openNode } from './flow-rows.js';
+import { type Flow, NODE_KEY_CHARS, nodeKey, openNode } from './flow-rows.js';
 import type { Errand, FlowWork, Progress } from './flow-work.js';
 import { readU48, taskKey, u48 } from './keys.js';
 import { openRecord, type TaskRecord } from './record.js';
@@ -20,6 +20,9 @@ const ROWS_PER_READ = 128;
 const DELETED_PER_STEP = 4;
 /** In this order: what leads to others goes first. */
 const TABLES_OF_FLOWS = ['task', 'node', 'parent', 'edge'] as const;
+
+const FIRST = '\0';
+const SECOND = '\x01';
 
 const NOTHING_LEFT: Progress = { steps: 0, isOver: true };
 
@@ -89,19 +92,31 @@ export class FlowErrands {
     this.#finals.cancelNow({ kind: 'record', record }, reason, this.#core.now(), 0);
   }
 
-  /** Parents come before their children; the walks that each one causes come before the next one. */
+  /**
+   * Parents come before their children: first those that were added, which have no parents themselves, then
+   * the others, in their order. The walks that each one causes come before the next one. The cursor begins
+   * with which of the two it is about.
+   */
   #redrive(flow: Flow, errand: Errand, steps: number): Progress {
-    const rows = rowsOf(this.#core, 'task', flow, errand.cursor, Math.min(steps, ROWS_PER_READ));
+    const last = nodeKey(flow.chunks, flow.planned - 1);
+    const [isSecond, after] = [errand.cursor[0] === SECOND, errand.cursor.slice(1)];
+    const from = isSecond || after !== '' ? after : last;
+    const rows = rowsOf(this.#core, 'task', flow, from, Math.min(steps, ROWS_PER_READ));
     let looked = 0;
     for (const [key, row] of rows) {
-      errand.cursor = key;
+      if (isSecond && key > last) break;
+      errand.cursor = (isSecond ? SECOND : FIRST) + key;
       looked++;
       const record = this.#core.tryRead(() => openRecord(row, this.#core.where));
       if (record === undefined || (record.state !== 'dead' && record.state !== 'cancelled')) continue;
       this.#core.tryRead(() => this.#redrives.redriveIfItCan(record));
       if (this.#work.hasWalks) break;
     }
-    if (rows.length > 0) return { steps: looked, isOver: false };
+    if (looked > 0) return { steps: looked, isOver: false };
+    if (!isSecond) {
+      errand.cursor = SECOND;
+      return { steps: 1, isOver: false };
+    }
     this.#book.change(flow.number, { phase: 'running' });
     this.#book.endIfOver(flow.number);
     return NOTHING_LEFT;

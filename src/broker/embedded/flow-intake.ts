@@ -12,7 +12,6 @@ import {
   type FlowHead,
   type FlowIntake,
   type FlowNode,
-  MAX_NODES_AT_ONCE,
   MAX_OUTSIDE_PARENTS,
 } from '../flows.js';
 import { flowIdOf } from './claim.js';
@@ -33,8 +32,7 @@ import type { Uniques } from './uniques.js';
 
 /** Flows being taken in at once. */
 const MAX_INTAKES = 16;
-/** A commit is waited for after so many nodes and edges, or so many bytes of payloads. */
-const SLICE_ROWS = 20_000;
+/** A commit is waited for after so many bytes of payloads, or as many nodes and edges as one may take. */
 const SLICE_BYTES = 4 * 1024 * 1024;
 
 export interface IntakeParts {
@@ -78,7 +76,7 @@ export class EmbeddedFlowIntake implements FlowIntake {
     this.#checkOpen();
     this.#checks.check(nodes);
     const bytes = bytesOf(nodes);
-    const isSmall = this.#waiting.length + nodes.length <= MAX_NODES_AT_ONCE;
+    const isSmall = this.#waiting.length + nodes.length <= this.#parts.core.flowNodes;
     if (this.#staged === undefined && isSmall && this.#bytes + bytes <= MAX_BATCH_BYTES) {
       this.#waiting.push(...nodes);
       this.#bytes += bytes;
@@ -105,7 +103,7 @@ export class EmbeddedFlowIntake implements FlowIntake {
       this.#start(placing);
       await accepted;
     } else {
-      book.change(this.#number, { phase: 'running' });
+      book.change(this.#number, { phase: 'running', planned: placing.ids.length });
       const accepted = core.commits.accepted(1, 0);
       this.#parts.work.begin(this.#number, 'start');
       await accepted;
@@ -157,7 +155,15 @@ export class EmbeddedFlowIntake implements FlowIntake {
       cancelledEnds: 0,
     };
     book.put({
-      ...{ number: this.#number, name, retentionMs, createdAt: core.now(), chunks: [this.#number], nodes: 0 },
+      ...{
+        number: this.#number,
+        name,
+        retentionMs,
+        createdAt: core.now(),
+        chunks: [this.#number],
+        nodes: 0,
+        planned: 0,
+      },
       ...{ phase: 'staging', reason: '', ...counts, settledAt: 0, expiresAt: 0 },
     });
     if (isStaged) work.begin(this.#number, 'stage');
@@ -191,9 +197,9 @@ export class EmbeddedFlowIntake implements FlowIntake {
   }
 
   /** Lets go what waits for nothing, in the order of its nodes. */
-  #start({ roots, due }: FlowPlacing): void {
+  #start({ ids, roots, due }: FlowPlacing): void {
     const { core, book, graph, work } = this.#parts;
-    book.change(this.#number, { phase: 'running' });
+    book.change(this.#number, { phase: 'running', planned: ids.length });
     for (const { record, task } of roots) {
       if (mustWait(task)) core.commits.turn.held.add(taskKey(record.segment, record.index));
       graph.place(record, task.unhandled === true ? task.name : undefined);
@@ -228,7 +234,7 @@ export class EmbeddedFlowIntake implements FlowIntake {
   #isSliceFull(bytes: number): boolean {
     this.#slice.rows++;
     this.#slice.bytes += bytes;
-    return this.#slice.rows >= SLICE_ROWS || this.#slice.bytes >= SLICE_BYTES;
+    return this.#slice.rows >= this.#parts.core.flowNodes || this.#slice.bytes >= SLICE_BYTES;
   }
 
   /** Resolves when more may be put: one slice is flushed while the next one is made. */

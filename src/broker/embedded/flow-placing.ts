@@ -11,8 +11,9 @@ import type { FlowBook } from './flow-book.js';
 import { type FlowGraph, type Parent, putParent } from './flow-graph.js';
 import { newMember, nextPlace, stateOutside } from './flow-members.js';
 import {
-  CHUNK_NODES,
+  joinState,
   type Node,
+  nodeKey,
   type Position,
   positionsOf,
   STATUS,
@@ -130,7 +131,7 @@ export class FlowPlacing {
       }
     }
     this.#graph.putNode(key, node);
-    if (node.open === node.died && !this.#isStaged) this.due.push([key, node]);
+    if (joinState(node) !== 'open' && !this.#isStaged) this.due.push([key, node]);
   }
 
   #putEdge(child: string, node: Node, from: From, position: Position): void {
@@ -170,7 +171,7 @@ export class FlowPlacing {
     const id = this.ids.at(from);
     if (this.outside.has(from)) return this.#parentWithId(id);
     const { chunks } = this.#book.get(this.#flow)!;
-    const key = taskKey(chunks[Math.floor(from / CHUNK_NODES)]!, from % CHUNK_NODES);
+    const key = nodeKey(chunks, from);
     const value = this.joins.has(from) ? Buffer.from(key, 'latin1') : id.slice();
     return { key, state: 'open', isOutside: false, value } as const;
   }

@@ -20,7 +20,7 @@
 import { decodeValue, encodeValue } from '../../task/codec.js';
 import type { RetentionMs } from '../../task/task-options.js';
 import type { WhenParentDies } from '../flows.js';
-import { readU48, u16, u48 } from './keys.js';
+import { readU48, taskKey, u16, u48 } from './keys.js';
 import { HEADER_BYTES, ROW, readHeader, sealRow } from './rows.js';
 
 /** Nodes of one chunk; the last index is left for the id of the flow. */
@@ -47,8 +47,9 @@ export interface Flow {
   readonly createdAt: number;
   /** Numbers of the segments whose places its nodes take, ascending. */
   readonly chunks: readonly number[];
-  /** Tasks and joins. */
+  /** Tasks and joins, and how many of them came with the flow: the rest were added by members. */
   readonly nodes: number;
+  readonly planned: number;
   readonly phase: Phase;
   /** Why it is, or was, cancelled. */
   readonly reason: string;
@@ -72,6 +73,7 @@ const FIELDS = [
   'createdAt',
   'chunks',
   'nodes',
+  'planned',
   'phase',
   'reason',
   'total',
@@ -171,6 +173,11 @@ export function positionsOf(bytes: Uint8Array): Position[] {
     positions.push({ label: row.readUInt16BE(at), nth: row.readUInt32BE(at + 2) });
   }
   return positions;
+}
+
+/** The key of the node in this place. */
+export function nodeKey(chunks: readonly number[], place: number): string {
+  return taskKey(chunks[Math.floor(place / CHUNK_NODES)]!, place % CHUNK_NODES);
 }
 
 /** All parents under a label begin with this. */

@@ -15,8 +15,7 @@ import { EMPTY } from './record.js';
 import { afterPrefix } from './tables.js';
 import type { Turn } from './turn.js';
 
-/** Edges and members looked at in one commit, beside a few for each task that is settled in it. */
-const STEPS_PER_COMMIT = 1_000;
+/** Beside those of each commit, for each task that is settled in it, but not more than these. */
 const STEPS_PER_SETTLED = 16;
 /** Edges read at a time. */
 const EDGES_PER_READ = 128;
@@ -92,7 +91,7 @@ export class FlowWork {
     this.#push(key, state);
     if (this.#isRunning) return;
     this.#refill();
-    this.#steps += STEPS_PER_SETTLED;
+    this.#steps += Math.min(STEPS_PER_SETTLED, this.#core.flowSteps);
     this.advance();
   }
 
@@ -147,6 +146,7 @@ export class FlowWork {
       this.#isRunning = false;
     }
     this.#store();
+    this.#core.commits.changed();
     if (this.#hasWork()) this.#advanceSoon();
   }
 
@@ -200,7 +200,7 @@ export class FlowWork {
     const { turn } = this.#core.commits;
     if (turn === this.#turn) return;
     this.#turn = turn;
-    this.#steps = STEPS_PER_COMMIT;
+    this.#steps = this.#core.flowSteps;
   }
 
   #store(): void {
