@@ -204,7 +204,10 @@ export class EmbeddedFlowIntake implements FlowIntake {
       if (mustWait(task)) core.commits.turn.held.add(taskKey(record.segment, record.index));
       graph.place(record, task.unhandled === true ? task.name : undefined);
     }
-    for (const [key, node] of due) graph.decide(key, node);
+    for (const key of due) {
+      const node = graph.node(key);
+      if (node !== undefined) graph.decide(key, node);
+    }
     work.advance();
     book.endIfOver(this.#number);
     core.wake();

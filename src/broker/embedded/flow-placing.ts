@@ -57,8 +57,8 @@ export class FlowPlacing {
   readonly outside = new Set<number>();
   /** Handed back; empty when the flow is staged. */
   readonly roots: Root[] = [];
-  /** What may be decided at once when all is there; not kept when the flow is staged. */
-  readonly due: (readonly [key: string, node: Node])[] = [];
+  /** Keys of nodes that may be decided when all is there; not kept when the flow is staged. */
+  readonly due: string[] = [];
   readonly #core: Core;
   readonly #book: FlowBook;
   readonly #graph: FlowGraph;
@@ -112,7 +112,7 @@ export class FlowPlacing {
     this.#core.tables.put('task', key, sealRecord(record));
     this.#core.counters.add(this.#core.queueNames.number(task.queue), 'blocked', 1);
     this.#graph.putNode(key, waits);
-    if (waits.died > 0 && !this.#isStaged) this.due.push([key, waits]);
+    if (waits.died > 0 && !this.#isStaged) this.due.push(key);
   }
 
   /** @returns how many edges were put since the last time, now and then. */
@@ -131,7 +131,7 @@ export class FlowPlacing {
       }
     }
     this.#graph.putNode(key, node);
-    if (joinState(node) !== 'open' && !this.#isStaged) this.due.push([key, node]);
+    if (joinState(node) !== 'open' && !this.#isStaged) this.due.push(key);
   }
 
   #putEdge(child: string, node: Node, from: From, position: Position): void {
