@@ -6,13 +6,12 @@ import type { EmbeddedFlows } from '#src/broker/embedded/flows.js';
 import { memoryTables } from '#src/broker/embedded/memory-tables.js';
 import { passOverUnaccepted } from '#src/broker/embedded/numbering.js';
 import { TABLE_NAMES, type TableName, type Tables } from '#src/broker/embedded/tables.js';
-import type { FlowNode, FlowView, WhenParentDies } from '#src/broker/flows.js';
+import type { FlowNode, FlowView, ParentsPage, WhenParentDies } from '#src/broker/flows.js';
 import type { NewTask } from '#src/task/task.js';
-import { completed } from '../broker/settlements.js';
 import { checkStore } from '../broker/store-check.js';
 import { FlowModel, type ModelNode } from './flow-model.js';
 
-type Rows = readonly (readonly [TableName, string, Uint8Array])[];
+type Change = readonly [TableName, string, Uint8Array | undefined];
 
 const KEPT_MS = 1_000_000;
 
@@ -24,7 +23,8 @@ export class FlowRig {
   now = 1_000_000;
   #backend!: Backend;
   #tables!: Tables;
-  #stored: Rows = [];
+  /** What is durable. */
+  readonly #stored = memoryTables();
   #claims = new Map<string, Claim>();
   #serial = 0;
 
@@ -40,17 +40,30 @@ export class FlowRig {
 
   async open(): Promise<void> {
     const memory = memoryTables();
-    for (const [table, key, value] of this.#stored) memory.put(table, key, value);
+    const all = { start: '', end: '\u0100', limit: 1e6 };
+    for (const table of TABLE_NAMES) {
+      for (const [key, value] of this.#stored.range(table, all)) memory.put(table, key, value);
+    }
     this.#tables = memory;
-    const range = { start: '', end: '\u0100', limit: 1e6 };
+    let journal: Change[] = [];
     const tables: Tables = {
       ...memory,
+      put: (table, key, value) => {
+        memory.put(table, key, value);
+        journal.push([table, key, value]);
+      },
+      delete: (table, key) => {
+        memory.delete(table, key);
+        journal.push([table, key, undefined]);
+      },
       commit: async () => {
-        const stored = TABLE_NAMES.flatMap((table) =>
-          memory.range(table, range).map(([key, value]) => [table, key, Uint8Array.from(value)] as const),
-        );
+        const changes = journal;
+        journal = [];
         if (this.#tables !== memory) throw new Error('this owner is dead');
-        this.#stored = stored;
+        for (const [table, key, value] of changes) {
+          if (value === undefined) this.#stored.delete(table, key);
+          else this.#stored.put(table, key, Uint8Array.from(value));
+        }
       },
     };
     await passOverUnaccepted(tables);
@@ -172,25 +185,28 @@ export class FlowRig {
     const isCancelled = node.flow !== undefined && this.model.flows.get(node.flow)!.isCancelling;
     const fate = this.#random();
     const { broker } = this.#backend;
-    const end = { ...completed(claim), settledAt: this.now, expiresAt: this.now + KEPT_MS };
+    const { tally } = claim;
+    const attempt = { attempt: claim.attempt, startedAt: 1, runMs: 1, outcome: 'completed' } as const;
+    const end = { claim, settledAt: this.now, expiresAt: this.now + KEPT_MS, tally, attempt };
+    const done = { ...end, kind: 'completed', result: claim.body } as const;
     if (fate < 0.1) {
       node.state = isCancelled ? 'cancelled' : 'ready';
       return broker.settle([{ claim, kind: 'released', suspect: false }]);
     }
     if (fate < 0.35) {
       node.state = 'dead';
-      return broker.settle([
-        { ...end, kind: 'dead', reason: 'failed' } as typeof end & { reason: string },
-      ] as never);
+      return broker.settle([{ ...end, kind: 'dead', reason: 'failed' }]);
     }
     if (fate < 0.5 && node.flow !== undefined) {
       const names = Array.from({ length: 1 + this.below(3) }, () => `${name}+${this.#serial++}`);
       for (const each of names) this.model.addBehind(name, each, '');
       node.state = 'completed';
-      return broker.settle([{ ...end, next: names.map((each) => ({ ...this.#draft(each), inFlow: true })) }]);
+      return broker.settle([
+        { ...done, next: names.map((each) => ({ ...this.#draft(each), inFlow: true })) },
+      ]);
     }
     node.state = 'completed';
-    return broker.settle([end]);
+    return broker.settle([done]);
   }
 
   cancel(): Promise<unknown> | undefined {
@@ -308,7 +324,7 @@ export class FlowRig {
     );
     if (child === undefined) return;
     for (const label of new Set(child.parents.map((parent) => parent.label))) {
-      const expected = child.parents
+      const expected: string[] = child.parents
         .filter((parent) => parent.label === label)
         .flatMap(({ name }) => {
           const node = this.model.node(name);
@@ -316,7 +332,7 @@ export class FlowRig {
         });
       const found: string[] = [];
       for (let after: string | undefined; ; ) {
-        const page = await this.#flows.parents(child.id, label, 1 + this.below(5), after);
+        const page: ParentsPage = await this.#flows.parents(child.id, label, 1 + this.below(5), after);
         found.push(...page.parents.map(({ id }) => id));
         after = page.after;
         if (after === undefined) break;
