@@ -1,6 +1,6 @@
 /**
- * Reads all rows of flows and holds them against each other: edges against counts, counters against a recount,
- * and what is released against what its parents are, wherever nothing is still to be walked.
+ * Reads all rows of flows and holds them against each other: edges against counts, counters against a
+ * recount, and what is released against what its parents are, wherever nothing is still to be walked.
  */
 import assert from 'node:assert/strict';
 import {

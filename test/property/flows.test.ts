@@ -1,4 +1,4 @@
-/** Random graphs with random outcomes, cancels, redrives, additions and deaths of the owner, against a model. */
+/** Random graphs, outcomes, cancels, redrives, additions and deaths of the owner, against a plain model. */
 import { describe, it } from 'vitest';
 import { seeded } from '../fixtures/kill-oracle.js';
 import { FlowRig } from './flow-rig.js';
