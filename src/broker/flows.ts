@@ -17,7 +17,8 @@
  *
  *     'fail'  the child is dead, reason `parent-dead`, as soon as one parent has died, also one behind a join
  *     'run'   it is released once all its parents are final
- *     'wait'  it stays blocked until all its parents have completed, after a redrive
+ *     'wait'  it stays blocked until all its parents have completed, after a redrive; for ever, when a parent
+ *             that is no member was pruned instead
  *
  * Settling a member and releasing what follows is one commit; of a large fan-out the rest follows in commits
  * of a bounded size, also after a restart, and nothing is released twice or forgotten.
@@ -37,6 +38,8 @@ export type FlowId = string;
 export const MAX_FLOW_NODES = 10_000_000;
 /** Nodes in one {@link FlowIntake.add}. */
 export const MAX_NODES_AT_ONCE = 20_000;
+/** Nodes and edges, together, that are stored in one commit: larger flows are staged. */
+export const MAX_UNSTAGED = 4_000;
 /** Edges of one task; more parents need a join. */
 export const MAX_TASK_PARENTS = 1_000;
 /** Edges from tasks that are no members, in all flows that are not final. */
@@ -105,8 +108,8 @@ export interface FlowHead {
  * A flow on its way in. Until it is accepted, `counts` shows its members as `blocked`, and nothing else knows
  * them. When the owner dies before, nothing of it is left.
  *
- * Up to {@link MAX_NODES_AT_ONCE} nodes are stored in the one commit of `accept`, and refused before anything
- * is stored. Larger flows are stored part by part and made ready by one last commit.
+ * Up to {@link MAX_UNSTAGED} nodes and edges are stored in the one commit of `accept`, and refused before
+ * anything is stored. Larger flows are stored part by part and made ready by one last commit.
  */
 export interface FlowIntake {
   /**

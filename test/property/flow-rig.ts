@@ -18,7 +18,7 @@ const KEPT_MS = 1_000_000;
 export class FlowRig {
   readonly #random: () => number;
   readonly #flowSteps: number;
-  readonly #flowNodes: number;
+  readonly #flowRows: number;
   model = new FlowModel();
   now = 1_000_000;
   #backend!: Backend;
@@ -28,10 +28,10 @@ export class FlowRig {
   #claims = new Map<string, Claim>();
   #serial = 0;
 
-  constructor(random: () => number, bounds: { readonly flowSteps: number; readonly flowNodes: number }) {
+  constructor(random: () => number, bounds: { readonly flowSteps: number; readonly flowRows: number }) {
     this.#random = random;
     this.#flowSteps = bounds.flowSteps;
-    this.#flowNodes = bounds.flowNodes;
+    this.#flowRows = bounds.flowRows;
   }
 
   get #flows(): EmbeddedFlows {
@@ -69,7 +69,7 @@ export class FlowRig {
     await passOverUnaccepted(tables);
     this.#backend = openEmbedded({
       ...{ kind: 'test', lacks: {}, where: 'here', storeNumber: 1, now: () => this.now, tables },
-      ...{ flowSteps: this.#flowSteps, flowNodes: this.#flowNodes },
+      ...{ flowSteps: this.#flowSteps, flowRows: this.#flowRows },
       limits: { maxPendingEnqueues: 100_000, maxPendingBytes: 1e9 },
       onCorrupt: (error) => assert.fail(error),
     });

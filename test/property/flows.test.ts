@@ -10,8 +10,8 @@ const ACTIONS = 60;
 async function runOne(seed: number): Promise<void> {
   const random = seeded(seed);
   const flowSteps = [1, 2, 5, 1_000][Math.floor(random() * 4)]!;
-  const flowNodes = [3, 20_000][Math.floor(random() * 2)]!;
-  const rig = new FlowRig(random, { flowSteps, flowNodes });
+  const flowRows = [3, 20_000][Math.floor(random() * 2)]!;
+  const rig = new FlowRig(random, { flowSteps, flowRows });
   await rig.open();
   await rig.outside();
   await rig.flow();

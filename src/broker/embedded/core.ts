@@ -4,7 +4,7 @@
  * `upkeep`) and work on this; it decides nothing about tasks.
  */
 import type { TransferredPayload } from '../../task/task.js';
-import { MAX_NODES_AT_ONCE } from '../flows.js';
+import { MAX_UNSTAGED } from '../flows.js';
 import type { EmbeddedBlobs } from './blobs.js';
 import { type ClaimSource, EmbeddedClaim } from './claim.js';
 import type { CommitCycle } from './commit.js';
@@ -41,8 +41,8 @@ export interface CoreOptions {
   readonly windowBytes?: number;
   /** Steps that flows may take in one commit; see `flow-work.ts`. */
   readonly flowSteps?: number;
-  /** Nodes of a flow that come in with one commit; larger ones are staged. */
-  readonly flowNodes?: number;
+  /** Nodes and edges of a flow that come in with one commit; larger ones are staged. */
+  readonly flowRows?: number;
   readonly now: () => number;
   /** Keys of tasks that a dead owner had handed over; those that end are taken out. */
   readonly suspects?: Set<string>;
@@ -73,7 +73,7 @@ export class Core implements ClaimSource {
   readonly refPlaces = new Map<string, { readonly segment: Segment; readonly index: number }>();
   readonly transfers = new Map<string, TransferredPayload>();
   readonly flowSteps: number;
-  readonly flowNodes: number;
+  readonly flowRows: number;
   readonly #windowTasks: number;
   readonly #windowBytes: number;
   commits!: CommitCycle;
@@ -107,7 +107,7 @@ export class Core implements ClaimSource {
     this.#windowTasks = options.windowTasks ?? WINDOW_TASKS;
     this.#windowBytes = options.windowBytes ?? WINDOW_BYTES;
     this.flowSteps = options.flowSteps ?? FLOW_STEPS;
-    this.flowNodes = options.flowNodes ?? MAX_NODES_AT_ONCE;
+    this.flowRows = options.flowRows ?? MAX_UNSTAGED;
     this.taskNames = new Names('task', tables);
     this.queueNames = new Names('queue', tables);
     this.lanes = new Lanes(tables, this.queueNames, options.laneHash);

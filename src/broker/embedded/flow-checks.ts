@@ -1,6 +1,7 @@
 /** What is refused of a flow before anything of it is stored. Knows the nodes that came before, by place. */
 import { InvalidArgumentError, UnknownTaskError, UnsupportedError } from '../../errors.js';
 import { parseId } from '../../task/id.js';
+import type { NewTask } from '../../task/task.js';
 import {
   type FlowHead,
   type FlowNode,
@@ -125,6 +126,20 @@ export function* outsideOf(nodes: readonly FlowNode[]): Iterable<string> {
     const froms = node.kind === 'task' ? (node.after ?? []).map(({ from }) => from) : node.of;
     for (const from of froms) if (typeof from === 'string') yield from;
   }
+}
+
+export function tasksOf(nodes: readonly FlowNode[]): NewTask[] {
+  return nodes.flatMap((node) => (node.kind === 'task' ? [node.task] : []));
+}
+
+/** Nodes and edges. */
+export function rowsOf(node: FlowNode): number {
+  if (node.kind === 'task') return 1 + (node.after?.length ?? 0);
+  return node.of.reduce<number>((sum, each) => sum + (typeof each === 'object' ? each.count : 1), 1);
+}
+
+export function bytesOf(nodes: readonly FlowNode[]): number {
+  return nodes.reduce((bytes, node) => bytes + (node.kind === 'task' ? node.task.body.length : 0), 0);
 }
 
 function isPlace(value: number, before: number): boolean {

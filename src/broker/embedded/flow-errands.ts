@@ -109,8 +109,8 @@ export class FlowErrands {
       looked++;
       const record = this.#core.tryRead(() => openRecord(row, this.#core.where));
       if (record === undefined || (record.state !== 'dead' && record.state !== 'cancelled')) continue;
-      this.#core.tryRead(() => this.#redrives.redriveIfItCan(record));
-      if (this.#work.hasWalks) break;
+      looked += this.#core.tryRead(() => this.#redrives.redriveIfItCan(record)) ?? 0;
+      if (this.#work.hasWalks || looked >= steps) break;
     }
     if (looked > 0) return { steps: looked, isOver: false };
     if (!isSecond) {

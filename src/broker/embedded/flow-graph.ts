@@ -165,7 +165,7 @@ export class FlowGraph {
     const { counters, queueNames, tables } = this.#core;
     tables.delete('node', taskKey(record.segment, record.index));
     counters.add(queueNames.number(record.queue), 'blocked', -1);
-    this.#book.memberBlocked(record.meta.flow!.number, -1);
+    this.#core.tryRead(() => this.#book.memberBlocked(record.meta.flow!.number, -1));
   }
 
   /** The parents of a task, as they are now. Bounded: more than a thousand need a join. */

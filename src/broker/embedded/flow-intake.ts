@@ -5,7 +5,6 @@
  */
 import { DuplicateTaskError, QueueFullError, StoppedError, UnsupportedError } from '../../errors.js';
 import { formatId, parseId } from '../../task/id.js';
-import type { NewTask } from '../../task/task.js';
 import { NO_UNIQUE_IN_STAGE, type Ticket, type Tickets } from '../broker.js';
 import {
   type AcceptedFlow,
@@ -18,7 +17,7 @@ import { flowIdOf } from './claim.js';
 import type { Core } from './core.js';
 import type { Finals } from './finals.js';
 import type { FlowBook } from './flow-book.js';
-import { checkHead, FlowChecks, outsideOf } from './flow-checks.js';
+import { bytesOf, checkHead, FlowChecks, outsideOf, rowsOf, tasksOf } from './flow-checks.js';
 import { keysKey } from './flow-errands.js';
 import type { FlowGraph } from './flow-graph.js';
 import { stateOutside } from './flow-members.js';
@@ -32,7 +31,8 @@ import type { Uniques } from './uniques.js';
 
 /** Flows being taken in at once. */
 const MAX_INTAKES = 16;
-/** A commit is waited for after so many bytes of payloads, or as many nodes and edges as one may take. */
+/** A commit is waited for after so many nodes and edges, or so many bytes of payloads. */
+const SLICE_ROWS = 1_000;
 const SLICE_BYTES = 4 * 1024 * 1024;
 
 export interface IntakeParts {
@@ -53,6 +53,7 @@ export class EmbeddedFlowIntake implements FlowIntake {
   readonly #checks = new FlowChecks();
   #waiting: FlowNode[] = [];
   #bytes = 0;
+  #rows = 0;
   #staged: FlowPlacing | undefined;
   #number = 0;
   #slice = { rows: 0, bytes: 0 };
@@ -76,10 +77,12 @@ export class EmbeddedFlowIntake implements FlowIntake {
     this.#checkOpen();
     this.#checks.check(nodes);
     const bytes = bytesOf(nodes);
-    const isSmall = this.#waiting.length + nodes.length <= this.#parts.core.flowNodes;
+    const rows = nodes.reduce((sum, node) => sum + rowsOf(node), 0);
+    const isSmall = this.#rows + rows <= this.#parts.core.flowRows;
     if (this.#staged === undefined && isSmall && this.#bytes + bytes <= MAX_BATCH_BYTES) {
       this.#waiting.push(...nodes);
       this.#bytes += bytes;
+      this.#rows += rows;
       return;
     }
     const waiting = this.#waiting;
@@ -225,19 +228,20 @@ export class EmbeddedFlowIntake implements FlowIntake {
     for (const node of nodes) {
       if (node.kind === 'task') {
         placing.putTask(node);
-        if (this.#isSliceFull(node.task.body.length)) await this.#nextSlice();
+        if (this.#isSliceFull(rowsOf(node), node.task.body.length)) await this.#nextSlice();
       } else {
-        for (const _ of placing.putJoin(node)) if (this.#isSliceFull(0)) await this.#nextSlice();
+        for (const _ of placing.putJoin(node)) if (this.#isSliceFull(1, 0)) await this.#nextSlice();
       }
     }
     this.#parts.core.commits.changed();
   }
 
-  /** One more node or edge was put. */
-  #isSliceFull(bytes: number): boolean {
-    this.#slice.rows++;
+  /** Some more nodes or edges were put. */
+  #isSliceFull(rows: number, bytes: number): boolean {
+    this.#slice.rows += rows;
     this.#slice.bytes += bytes;
-    return this.#slice.rows >= this.#parts.core.flowNodes || this.#slice.bytes >= SLICE_BYTES;
+    const most = Math.min(SLICE_ROWS, this.#parts.core.flowRows);
+    return this.#slice.rows >= most || this.#slice.bytes >= SLICE_BYTES;
   }
 
   /** Resolves when more may be put: one slice is flushed while the next one is made. */
@@ -280,12 +284,4 @@ export class EmbeddedFlowIntake implements FlowIntake {
       },
     };
   }
-}
-
-function tasksOf(nodes: readonly FlowNode[]): NewTask[] {
-  return nodes.flatMap((node) => (node.kind === 'task' ? [node.task] : []));
-}
-
-function bytesOf(nodes: readonly FlowNode[]): number {
-  return nodes.reduce((bytes, node) => bytes + (node.kind === 'task' ? node.task.body.length : 0), 0);
 }

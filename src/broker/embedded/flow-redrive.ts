@@ -50,16 +50,17 @@ export class FlowRedrives {
     this.#redrive(record, parents);
   }
 
-  /** As one of many: what cannot go round stays as it is. */
-  redriveIfItCan(record: TaskRecord): void {
+  /** As one of many: what cannot go round stays as it is. @returns how many parents were looked at. */
+  redriveIfItCan(record: TaskRecord): number {
     const parents = this.#graph.parentsOf(record);
-    if (fails(record, parents)) return;
+    if (fails(record, parents)) return parents.length;
     try {
       this.#takeUnique(record);
     } catch {
-      return;
+      return parents.length;
     }
     this.#redrive(record, parents);
+    return parents.length;
   }
 
   #redrive(record: TaskRecord, parents: readonly Parent[]): void {

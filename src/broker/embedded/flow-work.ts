@@ -60,6 +60,10 @@ export class FlowWork {
   readonly #walks: Walk[] = [];
   readonly #walkOf = new Map<string, Walk>();
   readonly #errands = new Map<number, Errand>();
+  /** Those that do not rest; the first is next. */
+  readonly #queue = new Set<Errand>();
+  /** Those that have come further in this commit. */
+  readonly #moved = new Set<Errand>();
   /** Values of the rows of work, by their keys. */
   readonly #stored = new Map<string, string>();
   #turn: Turn | undefined;
@@ -105,13 +109,20 @@ export class FlowWork {
 
   /** In place of what is being done to the flow. It begins in this commit. */
   begin(flow: number, kind: ErrandKind): void {
-    this.#errands.delete(flow);
-    this.#errands.set(flow, { flow, kind, cursor: '', isResting: kind === 'stage' });
+    this.drop(flow);
+    const errand: Errand = { flow, kind, cursor: '', isResting: kind === 'stage' };
+    this.#errands.set(flow, errand);
+    this.#moved.add(errand);
+    if (!errand.isResting) this.#queue.add(errand);
     this.advance();
   }
 
   drop(flow: number): void {
+    const errand = this.#errands.get(flow);
+    if (errand === undefined) return;
     this.#errands.delete(flow);
+    this.#moved.delete(errand);
+    this.#queue.delete(errand);
     this.#unstore(ERRAND + u48(flow));
   }
 
@@ -164,12 +175,15 @@ export class FlowWork {
     if (errand === undefined) return false;
     const { steps, isOver } = this.#runErrand(errand, this.#steps);
     this.#steps -= Math.max(1, steps);
-    if (isOver && this.#errands.get(errand.flow) === errand) this.drop(errand.flow);
+    if (this.#errands.get(errand.flow) !== errand) return true;
+    if (isOver) this.drop(errand.flow);
+    else this.#moved.add(errand);
+    if (errand.isResting) this.#queue.delete(errand);
     return true;
   }
 
   #nextErrand(): Errand | undefined {
-    for (const errand of this.#errands.values()) if (!errand.isResting) return errand;
+    for (const errand of this.#queue) return errand;
     return undefined;
   }
 
@@ -207,9 +221,10 @@ export class FlowWork {
     for (const { key, state, cursor } of this.#walkOf.values()) {
       this.#put(WALK + key, String.fromCharCode(PARENT_STATES.indexOf(state)) + cursor);
     }
-    for (const { flow, kind, cursor } of this.#errands.values()) {
+    for (const { flow, kind, cursor } of this.#moved) {
       this.#put(ERRAND + u48(flow), String.fromCharCode(ERRANDS.indexOf(kind)) + cursor);
     }
+    this.#moved.clear();
   }
 
   #put(key: string, value: string): void {
@@ -250,6 +265,8 @@ export class FlowWork {
     const kind = ERRANDS[value.charCodeAt(0)] ?? 'delete';
     // What was not accepted goes away; who was running may wait again, behind the cursor of a cancel.
     const cursor = kind === 'cancel' ? '' : value.slice(1);
-    this.#errands.set(flow, { flow, kind: kind === 'stage' ? 'delete' : kind, cursor, isResting: false });
+    const errand: Errand = { flow, kind: kind === 'stage' ? 'delete' : kind, cursor, isResting: false };
+    this.#errands.set(flow, errand);
+    this.#queue.add(errand);
   }
 }

@@ -24,9 +24,10 @@ import { EmbeddedFlowIntake, type IntakeParts } from './flow-intake.js';
 import { FlowReading } from './flow-reading.js';
 import { FlowRedrives } from './flow-redrive.js';
 import type { Flow } from './flow-rows.js';
+import { FlowSettling } from './flow-settling.js';
 import { FlowWork } from './flow-work.js';
 import type { Intake } from './intake.js';
-import { readU48, taskKey } from './keys.js';
+import { readU48 } from './keys.js';
 import { isInGap } from './numbering.js';
 import type { Readying } from './readying.js';
 import type { TaskRecord } from './record.js';
@@ -51,8 +52,6 @@ export type FlowHooks = Pick<
   | 'end'
 >;
 
-type Ending = Exclude<Settlement, { kind: 'released' }>;
-
 export class EmbeddedFlows implements Flows {
   readonly #core: Core;
   readonly #book: FlowBook;
@@ -60,7 +59,7 @@ export class EmbeddedFlows implements Flows {
   readonly #work: FlowWork;
   readonly #errands: FlowErrands;
   readonly #redrives: FlowRedrives;
-  readonly #adding: FlowAdding;
+  readonly #settling: FlowSettling;
   readonly #reading: FlowReading;
   readonly #parts: IntakeParts;
 
@@ -89,7 +88,8 @@ export class EmbeddedFlows implements Flows {
     this.#errands = new FlowErrands(core, this.#book, this.#graph, finals, this.#redrives);
     this.#work = new FlowWork(core, this.#graph, (errand, steps) => this.#errands.run(errand, steps));
     this.#errands.use(this.#work);
-    this.#adding = new FlowAdding(core, this.#book, this.#graph, this.#work, uniques);
+    const adding = new FlowAdding(core, this.#book, this.#graph, this.#work, uniques);
+    this.#settling = new FlowSettling(core, this.#book, adding, this.#errands);
     this.#reading = new FlowReading(core, this.#book, views);
     const book = this.#book;
     this.#parts = { core, book, graph: this.#graph, work: this.#work, uniques, intake, finals, open: 0 };
@@ -184,8 +184,11 @@ export class EmbeddedFlows implements Flows {
 
   /** A task is final, in the running turn. @param record  Absent when it was no member. */
   ended(key: string, state: FinalState, record?: TaskRecord): void {
-    const number = record?.meta.flow?.number;
-    if (number === undefined && !this.outside.has(key)) return;
+    if (record?.meta.flow === undefined && !this.outside.has(key)) return;
+    this.#core.tryRead(() => this.#ended(key, state, record?.meta.flow?.number));
+  }
+
+  #ended(key: string, state: FinalState, number: number | undefined): void {
     const hasChildren = this.#graph.hasChildren(key);
     if (hasChildren) this.#work.changed(key, state === 'completed' ? 'completed' : 'died');
     if (number === undefined) return;
@@ -223,30 +226,12 @@ export class EmbeddedFlows implements Flows {
 
   /** How the claim of a member really ends. */
   settlementOf(record: TaskRecord | undefined, settlement: Settlement): Settlement {
-    const { number } = record!.meta.flow!;
-    const { claim } = settlement;
-    const isBack = settlement.kind === 'released' || settlement.kind === 'scheduled';
-    const { phase, reason } = this.#book.get(number)!;
-    const final = { tally: claim.tally, settledAt: this.#core.now(), expiresAt: 0 };
-    if (isBack && phase === 'cancelling') {
-      return { ...final, ...withoutNext(settlement), kind: 'cancelled', reason, claim } as Settlement;
-    }
-    if (settlement.kind === 'released') return settlement;
-    const added = settlement.next?.filter(({ inFlow }) => inFlow === true).length ?? 0;
-    if (added === 0 || this.#adding.hasRoomFor(record!, added)) return settlement;
-    return { ...final, ...withoutNext(settlement), kind: 'dead', reason: 'flow-full', claim } as Settlement;
+    return this.#settling.settlementOf(record!, settlement);
   }
 
   /** Takes in what a member adds to its flow. @returns what is no concern of flows. */
   add(by: TaskRecord | undefined, tasks: readonly NewTask[]): readonly NewTask[] {
-    const added = tasks.filter(({ inFlow }) => inFlow === true);
-    if (added.length === 0) return tasks;
-    const members = this.#adding.add(by!, added);
-    const { phase, reason } = this.#book.get(by!.meta.flow!.number)!;
-    if (phase === 'cancelling') {
-      for (const each of members) this.#errands.cancelMember(taskKey(each.segment, each.index), each, reason);
-    }
-    return tasks.filter(({ inFlow }) => inFlow !== true);
+    return this.#settling.add(by!, tasks);
   }
 
   /** The retention of a flow may have passed. */
@@ -291,9 +276,4 @@ export class EmbeddedFlows implements Flows {
     if (flow === undefined || flow.phase === 'deleted') return new FlowExpiredError(id);
     return flow.phase === 'staging' ? new UnknownFlowError(id) : flow;
   }
-}
-
-function withoutNext(settlement: Settlement): Omit<Ending, 'next'> {
-  const { next: _next, ...rest } = settlement as Ending;
-  return rest;
 }
