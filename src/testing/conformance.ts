@@ -20,6 +20,7 @@ import { delayThemes } from './conformance/delay.js';
 import { enqueueThemes } from './conformance/enqueue.js';
 import { flowEndThemes } from './conformance/flow-ends.js';
 import { flowMemberThemes } from './conformance/flow-members.js';
+import { flowSizeThemes } from './conformance/flow-sizes.js';
 import { flowThemes } from './conformance/flows.js';
 import { inspectThemes } from './conformance/inspect.js';
 import { keyValueThemes } from './conformance/key-value.js';
@@ -99,6 +100,7 @@ const THEMES: readonly Theme[] = [
   ...flowThemes,
   ...flowMemberThemes,
   ...flowEndThemes,
+  ...flowSizeThemes,
   ...windowThemes,
   ...reopenThemes,
 ];

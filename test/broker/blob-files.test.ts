@@ -230,6 +230,42 @@ describe('the file of a payload', () => {
   });
 });
 
+describe('the files of a flow', () => {
+  async function begin(count: number) {
+    const intake = backend.flows!.flow({
+      retentionMs: { completed: KEEP_MS, dead: KEEP_MS, cancelled: KEEP_MS },
+    });
+    for (let at = 0; at < count; at++) {
+      const task = { name: 'task', queue: 'default', level: 5, body: await blobs().write(body(2 * MIB)) };
+      await intake.add([{ kind: 'task', task, after: at === 0 ? [] : [{ label: 'p', from: at - 1 }] }]);
+    }
+    return intake;
+  }
+
+  it('stay until the flow is pruned, whatever its members are kept for', async () => {
+    await (await begin(2)).accept();
+    for (let at = 0; at < 2; at++) {
+      await prune();
+      expect(files()).toHaveLength(2);
+      await backend.broker.settle((await take()).map((claim) => ended(claim, 'completed')));
+    }
+    await prune();
+    await untilFiles(0);
+  });
+
+  it('go when it is abandoned, stored or not', async () => {
+    await (await begin(1)).abandon();
+    await untilFiles(0);
+    const intake = await begin(1);
+    const task = { name: 'task', queue: 'default', level: 5, body: body(1) };
+    await intake.add(Array.from({ length: 5_000 }, () => ({ kind: 'task', task })));
+    await backend.broker.settle([]);
+    expect(files()).toHaveLength(1);
+    await intake.abandon();
+    await untilFiles(0);
+  });
+});
+
 describe('the file of results', () => {
   it('goes with the last of them once the thread is done with it', async () => {
     await backend.broker.enqueue(

@@ -90,6 +90,25 @@ describe('a damaged row', () => {
       assert.equal(store.tables.range('ready', ALL).length, 2, 'it is left where it is');
     });
 
+    it(`of a flow is passed over (byte ${byte})`, async () => {
+      const store = newStore();
+      const first = store.open();
+      const keepMs = { completed: DAY_MS, dead: DAY_MS, cancelled: DAY_MS };
+      const intake = first.flows!.flow({ retentionMs: keepMs });
+      const task = { name: 't', queue: 'q', level: 5, body: Buffer.from('member') };
+      await intake.add([{ kind: 'task', task }]);
+      await intake.accept();
+      await enqueue(first, ['a', 'b']);
+      store.flip('flow', 0, byte);
+      const second = store.open();
+      const claims = await take(second);
+      assert.deepEqual(textsOf(claims), ['member', 'a', 'b']);
+      await second.broker.settle(claims.map((claim) => ended(claim, 'completed')));
+      assert.deepEqual((await second.flows!.list(10)).flows, []);
+      assert.equal(second.inspect!.counts().get('q')!.completed, 3);
+      assert.ok(store.damages.length > 0);
+    });
+
     it(`of results is passed over (byte ${byte})`, async () => {
       const store = newStore();
       const first = store.open();

@@ -19,6 +19,9 @@ const DAY_MS = 86_400_000;
 /** A part of a flow that goes on in later commits has ended long before so many turns. */
 const MOST_TURNS = 100_000;
 
+/** So many nodes of a sketch have keys. */
+const NAMED = 100;
+
 /** A node by its text: what it waits for, under the label `p` where none is said. */
 export interface Sketch extends Draft {
   readonly after?: readonly (string | readonly [label: string, text: string])[];
@@ -100,7 +103,7 @@ function parentText(parent: ParentView): string {
 export function nodesOf(probe: Probe, sketches: Sketches): FlowNode[] {
   const places = new Map(Object.keys(sketches).map((text, place) => [text, place]));
   const from = (text: string): From => (text.startsWith('=') ? text.slice(1) : places.get(text)!);
-  return Object.entries(sketches).map(([text, { after = [], dies, of, ...draft }]): FlowNode => {
+  return Object.entries(sketches).map(([text, { after = [], dies, of, ...draft }], place): FlowNode => {
     if (of !== undefined) return { kind: 'join', of: of.map(from) };
     const edges = after.map((each) => (typeof each === 'string' ? (['p', each] as const) : each));
     return {
@@ -108,7 +111,7 @@ export function nodesOf(probe: Probe, sketches: Sketches): FlowNode[] {
       task: probe.draft({ text, ...draft }),
       after: edges.map(([label, parent]) => ({ label, from: from(parent) })),
       ...(dies === undefined ? {} : { whenParentDies: dies }),
-      key: text,
+      ...(place < NAMED ? { key: text } : {}),
     };
   });
 }
