@@ -39,7 +39,7 @@ export const MAX_FLOW_NODES = 10_000_000;
 /** Nodes in one {@link FlowIntake.add}. */
 export const MAX_NODES_AT_ONCE = 20_000;
 /** Nodes and edges, together, that are stored in one commit: larger flows are staged. */
-export const MAX_UNSTAGED = 4_000;
+export const MAX_UNSTAGED = 2_000;
 /** Edges of one task; more parents need a join. */
 export const MAX_TASK_PARENTS = 1_000;
 /** Edges from tasks that are no members, in all flows that are not final. */

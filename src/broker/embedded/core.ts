@@ -28,8 +28,8 @@ import { Waiters } from './waiters.js';
 /** Waiting tasks held in memory, and the bytes of their segments; the rest is read back from the store. */
 export const WINDOW_TASKS = 20_000;
 export const WINDOW_BYTES = 64 * 1024 * 1024;
-/** Edges and members of flows looked at in one commit, beside a few for each task that is settled in it. */
-const FLOW_STEPS = 1_000;
+/** Edges and members of flows looked at in one commit, beside the first of each settled task. */
+const FLOW_STEPS = 256;
 
 export interface CoreOptions {
   readonly tables: Tables;

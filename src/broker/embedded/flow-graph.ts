@@ -34,7 +34,7 @@ import { freshAt, type Location, locate } from './locating.js';
 import type { Readying } from './readying.js';
 import { EMPTY, laterKey, sealRecord, type TaskRecord } from './record.js';
 import type { Settling } from './settling.js';
-import { afterPrefix } from './tables.js';
+import { afterPrefix, type Row } from './tables.js';
 
 /** A parent of a task that is being placed or goes round again. */
 export interface Parent {
@@ -202,19 +202,21 @@ export class FlowGraph {
     return { key, positions, isOutside: state !== 'completed', state };
   }
 
-  hasChildren(key: string): boolean {
-    return this.#core.tables.range('edge', { start: key, end: afterPrefix(key), limit: 1 }).length > 0;
+  /** The first edges of a parent. */
+  edgesOf(key: string, limit: number): Row[] {
+    return this.#core.tables.range('edge', { start: key, end: afterPrefix(key), limit });
   }
 
   /** Whether something in the same flow waits, or waited, for this member. */
-  hasChildrenIn({ chunks }: Flow, key: string): boolean {
+  hasChildrenIn(flow: Flow, key: string): boolean {
+    const { chunks } = flow;
     const end = key + u48(chunks[chunks.length - 1]! + 1);
     for (let from = chunks[0]!; ; ) {
       const start = key + u48(from);
       const [row] = this.#core.tables.range('edge', { start, end, limit: 1 });
       if (row === undefined) return false;
+      if (isChildIn(flow, row[0])) return true;
       const segment = readU48(row[0], NODE_KEY_CHARS);
-      if (chunks.includes(segment)) return true;
       from = chunks.find((chunk) => chunk > segment)!;
     }
   }
@@ -223,6 +225,11 @@ export class FlowGraph {
     const phase = this.#book.get(flow)?.phase;
     return phase === 'running' || phase === 'redriving';
   }
+}
+
+/** Whether the child of an edge is in this flow. */
+export function isChildIn({ chunks }: Flow, edge: string): boolean {
+  return chunks.includes(readU48(edge, NODE_KEY_CHARS));
 }
 
 /** Where a parent row leads: a task's id, or the key of a join. */

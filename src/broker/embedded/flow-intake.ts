@@ -32,7 +32,7 @@ import type { Uniques } from './uniques.js';
 /** Flows being taken in at once. */
 const MAX_INTAKES = 16;
 /** A commit is waited for after so many nodes and edges, or so many bytes of payloads. */
-const SLICE_ROWS = 1_000;
+const SLICE_ROWS = 500;
 const SLICE_BYTES = 4 * 1024 * 1024;
 
 export interface IntakeParts {

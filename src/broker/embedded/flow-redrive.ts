@@ -82,7 +82,7 @@ export class FlowRedrives {
       this.#graph.place(record);
       this.#core.wake();
     } else this.#block(key, record, node);
-    if (this.#graph.hasChildren(key)) this.#graph.walk(key, 'open');
+    if (this.#graph.edgesOf(key, 1).length > 0) this.#graph.walk(key, 'open');
   }
 
   #block(key: string, record: TaskRecord, node: Node): void {

@@ -12,11 +12,11 @@ import type { FlowGraph } from './flow-graph.js';
 import { NODE_KEY_CHARS, PARENT_STATES, type ParentState } from './flow-rows.js';
 import { readU48, u48 } from './keys.js';
 import { EMPTY } from './record.js';
-import { afterPrefix } from './tables.js';
+import { afterPrefix, type Row } from './tables.js';
 import type { Turn } from './turn.js';
 
-/** Beside those of each commit, for each task that is settled in it, but not more than these. */
-const STEPS_PER_SETTLED = 16;
+/** Edges of each task that is settled, beside the steps of the commit: the first of them, or all. */
+export const FIRST_EDGES = 16;
 /** Edges read at a time. */
 const EDGES_PER_READ = 128;
 
@@ -76,7 +76,7 @@ export class FlowWork {
     this.#core = core;
     this.#graph = graph;
     this.#runErrand = runErrand;
-    graph.walk = (key, state) => this.#push(key, state);
+    graph.walk = (key, state) => void this.#push(key, state);
   }
 
   /** Takes up what the last owner left. */
@@ -90,12 +90,19 @@ export class FlowWork {
     if (this.#hasWork()) this.#advanceSoon();
   }
 
-  /** A parent has another state: what waits for it is told, in this commit as far as that is bounded. */
-  changed(key: string, state: ParentState): void {
-    this.#push(key, state);
+  /**
+   * A parent has another state: what waits for it is told, in this commit as far as that is bounded.
+   * @param first  Its first edges: all of them when they are fewer than {@link FIRST_EDGES}.
+   */
+  changed(key: string, state: ParentState, first: readonly Row[]): void {
+    const walk = this.#push(key, state);
     if (this.#isRunning) return;
-    this.#refill();
-    this.#steps += Math.min(STEPS_PER_SETTLED, this.#core.flowSteps);
+    this.#isRunning = true;
+    try {
+      this.#apply(walk, first, Math.min(FIRST_EDGES, this.#core.flowSteps));
+    } finally {
+      this.#isRunning = false;
+    }
     this.advance();
   }
 
@@ -188,25 +195,35 @@ export class FlowWork {
   }
 
   #walk(walk: Walk): void {
-    const { key, state, cursor } = walk;
+    const { key, cursor } = walk;
     const limit = Math.min(EDGES_PER_READ, this.#steps);
     const rows = this.#core.tables.range('edge', { start: key + cursor, end: afterPrefix(key), limit });
     this.#steps -= Math.max(1, rows.length);
+    this.#apply(walk, rows, limit);
+  }
+
+  /** Applies the next edges, which are the last ones when they are fewer than this. */
+  #apply(walk: Walk, rows: readonly Row[], limit: number): void {
+    const { key, state } = walk;
     if (rows.length < limit) {
       walk.isOver = true;
       this.#walkOf.delete(key);
       this.#unstore(WALK + key);
       if (state === 'completed') this.forgetOutside(key);
-    } else walk.cursor = `${rows[rows.length - 1]![0].slice(NODE_KEY_CHARS)}\0`;
-    for (const [edge, row] of rows) this.#core.tryRead(() => this.#graph.apply(state, edge, row));
+    } else walk.cursor = `${rows[limit - 1]![0].slice(NODE_KEY_CHARS)}\0`;
+    for (let at = 0; at < Math.min(limit, rows.length); at++) {
+      const [edge, row] = rows[at]!;
+      this.#core.tryRead(() => this.#graph.apply(state, edge, row));
+    }
   }
 
-  #push(key: string, state: ParentState): void {
+  #push(key: string, state: ParentState): Walk {
     const before = this.#walkOf.get(key);
     if (before !== undefined) before.isOver = true;
     const walk: Walk = { key, state, cursor: '', isOver: false };
     this.#walkOf.set(key, walk);
     this.#walks.push(walk);
+    return walk;
   }
 
   /** Each commit may do so much. */

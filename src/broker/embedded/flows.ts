@@ -19,13 +19,13 @@ import type { Finals } from './finals.js';
 import { FlowAdding } from './flow-adding.js';
 import { FlowBook, isFinalFlow } from './flow-book.js';
 import { FlowErrands } from './flow-errands.js';
-import { FlowGraph } from './flow-graph.js';
+import { FlowGraph, isChildIn } from './flow-graph.js';
 import { EmbeddedFlowIntake, type IntakeParts } from './flow-intake.js';
 import { FlowReading } from './flow-reading.js';
 import { FlowRedrives } from './flow-redrive.js';
 import type { Flow } from './flow-rows.js';
 import { FlowSettling } from './flow-settling.js';
-import { FlowWork } from './flow-work.js';
+import { FIRST_EDGES, FlowWork } from './flow-work.js';
 import type { Intake } from './intake.js';
 import { readU48 } from './keys.js';
 import { isInGap } from './numbering.js';
@@ -189,17 +189,19 @@ export class EmbeddedFlows implements Flows {
   }
 
   #ended(key: string, state: FinalState, number: number | undefined): void {
-    const hasChildren = this.#graph.hasChildren(key);
-    if (hasChildren) this.#work.changed(key, state === 'completed' ? 'completed' : 'died');
+    const edges = this.#graph.edgesOf(key, FIRST_EDGES);
+    if (edges.length > 0) this.#work.changed(key, state === 'completed' ? 'completed' : 'died', edges);
     if (number === undefined) return;
-    const isEnd = !hasChildren || !this.#graph.hasChildrenIn(this.#book.get(number)!, key);
+    const flow = this.#book.get(number)!;
+    const isAwaited = edges.some(([edge]) => isChildIn(flow, edge));
+    const isEnd = !isAwaited && (edges.length < FIRST_EDGES || !this.#graph.hasChildrenIn(flow, key));
     this.#book.memberEnded(number, state, isEnd, 1);
     if (isFinalFlow(this.#book.get(number)!)) this.#work.drop(number);
   }
 
   /** A task that is no member goes round again: those that wait for it go on waiting. */
   redriven(key: string): void {
-    if (this.outside.has(key)) this.#work.changed(key, 'open');
+    if (this.outside.has(key)) this.#work.changed(key, 'open', this.#graph.edgesOf(key, FIRST_EDGES));
   }
 
   /** Whether this member is seen by nobody yet, or not any more. */

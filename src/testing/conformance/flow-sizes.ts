@@ -13,9 +13,9 @@ import { it, type Needs, type Theme } from './suite.js';
 const FLOWS: Needs = { has: ['flows', 'inspect'] };
 const DURABLE: Needs = { has: ['flows', 'inspect', 'durable'], crash: true };
 /** Nodes and edges together are more than one commit takes. */
-const MANY = 2_100;
+const MANY = 1_100;
 /** More than are released with one settlement. */
-const WIDE = 2_500;
+const WIDE = 1_000;
 
 function many(probe: Probe, count = MANY): FlowNode[] {
   return Array.from({ length: count }, () => ({ kind: 'task', task: probe.draft({ text: 'member' }) }));
@@ -171,7 +171,7 @@ export const flowSizeThemes: readonly Theme[] = [
         'cannot add as many tasks as it likes',
         async (probe) => {
           const flow = await wide(probe);
-          const texts = Array.from({ length: 50 }, (_, at) => `added ${at}`);
+          const texts = Array.from({ length: 101 }, (_, at) => `added ${at}`);
           await probe.complete(await probe.take(), { next: added(probe, ...texts) });
           await until('all are dead', async () => (await flow.view()).state === 'dead');
           assert.equal(await flow.reason('top'), 'flow-full');
