@@ -232,8 +232,8 @@ export interface Flows {
    * Sends every dead or cancelled member round again, its counts reset; those with parents that have not
    * completed are blocked again. One whose unique key another task holds by now stays as it is, and so does
    * what fails with it.
-   * @throws (rejects) {WrongFlowStateError} when none is dead or cancelled, or it is being cancelled;
-   *   {@link UnknownFlowError} {@link FlowExpiredError}
+   * @throws (rejects) {WrongFlowStateError} when none is dead or cancelled, when it is being cancelled, or
+   *   when it is large and has just been accepted · {@link UnknownFlowError} {@link FlowExpiredError}
    */
   redrive(id: FlowId): Promise<void>;
   /**

@@ -16,10 +16,12 @@ import {
 } from '../flows.js';
 
 const POLICIES = ['fail', 'run', 'wait'];
+const FINAL_STATES = ['completed', 'dead', 'cancelled'] as const;
 
 export function checkHead({ name, retentionMs }: FlowHead): void {
   if (name !== undefined) checkText('head.name', name);
-  for (const [state, ms] of Object.entries(retentionMs)) {
+  for (const state of FINAL_STATES) {
+    const ms = retentionMs[state];
     if (!(ms >= 0))
       throw new InvalidArgumentError(`head.retentionMs.${state}`, 'milliseconds, at least 0', ms);
   }

@@ -17,6 +17,8 @@ import type { Turn } from './turn.js';
 
 /** Edges of each task that is settled, beside the steps of the commit: the first of them, or all. */
 export const FIRST_EDGES = 16;
+/** Of one errand, before the next one has its turn. */
+const STEPS_IN_TURN = 64;
 /** Edges read at a time. */
 const EDGES_PER_READ = 128;
 
@@ -60,7 +62,7 @@ export class FlowWork {
   readonly #walks: Walk[] = [];
   readonly #walkOf = new Map<string, Walk>();
   readonly #errands = new Map<number, Errand>();
-  /** Those that do not rest; the first is next. */
+  /** Those that do not rest, in turn. */
   readonly #queue = new Set<Errand>();
   /** Those that have come further in this commit. */
   readonly #moved = new Set<Errand>();
@@ -180,12 +182,13 @@ export class FlowWork {
     if (walk !== undefined) return true;
     const errand = this.#nextErrand();
     if (errand === undefined) return false;
-    const { steps, isOver } = this.#runErrand(errand, this.#steps);
+    const { steps, isOver } = this.#runErrand(errand, Math.min(this.#steps, STEPS_IN_TURN));
     this.#steps -= Math.max(1, steps);
     if (this.#errands.get(errand.flow) !== errand) return true;
     if (isOver) this.drop(errand.flow);
     else this.#moved.add(errand);
-    if (errand.isResting) this.#queue.delete(errand);
+    // The others have their turns first.
+    if (this.#queue.delete(errand) && !errand.isResting) this.#queue.add(errand);
     return true;
   }
 

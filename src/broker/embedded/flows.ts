@@ -160,6 +160,8 @@ export class EmbeddedFlows implements Flows {
     this.#core.commits.check();
     const flow = this.#must(id);
     if (flow.phase === 'cancelling') throw new WrongFlowStateError(id, 'being cancelled', 'redriven');
+    const isStarting = this.#work.errandOf(flow.number)?.kind === 'start';
+    if (isStarting) throw new WrongFlowStateError(id, 'still letting its first tasks go', 'redriven');
     if (flow.dead + flow.cancelled === 0)
       throw new WrongFlowStateError(id, 'without dead members', 'redriven');
     this.#book.change(flow.number, { phase: 'redriving', reason: '', settledAt: 0, expiresAt: 0 });

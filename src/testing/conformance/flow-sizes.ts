@@ -109,9 +109,16 @@ export const flowSizeThemes: readonly Theme[] = [
           await probe.crash();
           await until('nothing of it is left', () => probe.counts().blocked === undefined);
           const { id } = await (await begin(probe)).accept();
+          await until('some may start', async () => {
+            const claims = await probe.take(1);
+            await probe.bury(claims);
+            return claims.length > 0;
+          });
           await probe.crash();
-          await until('all wait that can', () => probe.counts().ready === MANY);
-          assert.equal((await flowsOf(probe).get(id))?.blocked, 1);
+          await until('all wait that can', () => probe.counts().ready === MANY - 1);
+          await flowsOf(probe).redrive(id);
+          await until('all wait again', async () => (await flowsOf(probe).get(id))?.dead === 0);
+          assert.deepEqual(probe.counts(), { ready: MANY, blocked: 1 });
         },
         DURABLE,
       ),

@@ -237,6 +237,7 @@ export const flowThemes: readonly Theme[] = [
           await refuses('INVALID_ARGUMENT', () =>
             flowsOf(probe).flow({ retentionMs: { ...retentionMs, dead: -1 } }),
           );
+          await refuses('INVALID_ARGUMENT', () => flowsOf(probe).flow({ name: '', retentionMs }));
           assert.deepEqual([probe.counts(), (await flowsOf(probe).list(10)).flows], [{}, []]);
         },
         FLOWS,
@@ -252,6 +253,18 @@ export const flowThemes: readonly Theme[] = [
           await refuses('STOPPED', () => intake.accept());
           await refuses('STOPPED', () => intake.add([]));
           assert.deepEqual(probe.counts(), {});
+        },
+        FLOWS,
+      ),
+
+      it(
+        'may be kept for ever',
+        async (probe) => {
+          const flow = await sketch(probe, { a: {} }, Number.POSITIVE_INFINITY);
+          await run(probe, ['a']);
+          assert.equal((await flow.view()).expiresAt, undefined);
+          await probe.prune(1e12);
+          assert.deepEqual([await flow.progress(), await flow.state('a')], ['completed 1 of 1', 'completed']);
         },
         FLOWS,
       ),

@@ -34,6 +34,10 @@ export const lacksThemes: readonly Theme[] = [
       it('includes inspect exactly when there is none', async ({ backend }) => {
         assert.equal(backend.inspect === undefined, backend.broker.lacks.inspect !== undefined);
       }),
+
+      it('includes flows exactly when there are none', async ({ backend }) => {
+        assert.equal(backend.flows === undefined, backend.broker.lacks.flows !== undefined);
+      }),
     ],
   },
 ];
