@@ -1,5 +1,6 @@
 /** Members of flows: parents that die, that go round again, that are no members. */
 import assert from 'node:assert/strict';
+import { limitLane } from '../../task/lane.js';
 import { flowsOf, GROUP, KINDS, run, sketch, states, takeAll } from './flow-probe.js';
 import { refuses } from './probe.js';
 import { it, type Needs, type Theme } from './suite.js';
@@ -194,6 +195,32 @@ export const flowMemberThemes: readonly Theme[] = [
           await refuses('RESULT_EXPIRED', () => sketch(probe, { d: { after: [`=${id}`] } }));
           assert.deepEqual(await flow.parents('c'), ['expired', 'result of b']);
           await run(probe, ['c']);
+        },
+        FLOWS,
+      ),
+
+      it(
+        'stands in the lane of its limits, at once, when it is let go, and when it goes round again',
+        async (probe) => {
+          const lane = limitLane('task', 'key');
+          const runAt = probe.now + 10;
+          const flow = await sketch(probe, {
+            a: { lane },
+            b: { after: ['a'], lane },
+            c: { after: ['a'], lane, runAt },
+          });
+          const lanes = async (): Promise<string[]> => {
+            const claims = await probe.take();
+            await probe.bury(claims.slice(1));
+            await probe.complete(claims.slice(0, 1));
+            return claims.map((claim) => claim.lane);
+          };
+          assert.deepEqual(await lanes(), [lane]);
+          await probe.pass(10);
+          assert.deepEqual(await lanes(), [lane, lane]);
+          await flowsOf(probe).redrive(flow.id);
+          assert.deepEqual(await lanes(), [lane]);
+          assert.equal(await flow.progress(), 'completed 3 of 3');
         },
         FLOWS,
       ),
