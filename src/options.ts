@@ -6,6 +6,7 @@
  * Light: imported by the worker threads, so it imports errors, types and the names of the priorities only.
  */
 import { InvalidArgumentError } from './errors.js';
+import { FLOW_FIELDS, FLOW_TASK_FIELDS, PARENTS_FIELDS } from './options/flow-table.js';
 import { DEFINITION_FIELDS, LIMITS_FIELDS, TASK_LIMITS_FIELDS } from './options/limit-table.js';
 import type { Field, Fields } from './options/rule.js';
 import {
@@ -34,6 +35,8 @@ import type {
   RuntimeOptions,
   StopOptions,
 } from './options/types.js';
+import type { FlowOptions, FlowTaskOptions } from './task/flow-types.js';
+import type { ParentsOptions } from './task/parents.js';
 import { type DefinedOptions, PRIORITY_NAMES, type TaskOptions } from './task/task-options.js';
 
 export { validateLimitRule, validateLimitScope } from './options/limit-check.js';
@@ -55,7 +58,10 @@ export type OptionGroup =
   | 'result'
   | 'stop'
   | 'rule'
-  | 'schedule';
+  | 'schedule'
+  | 'flow'
+  | 'flowTask'
+  | 'parents';
 
 /** One option, as the README shows it. */
 export interface OptionRow {
@@ -75,7 +81,8 @@ export interface OptionRow {
 
 /**
  * Every option there is. `queue`, `enqueue` and `definition` list what they take beside the options of
- * `task` (a queue takes no `queue`), `run` what it takes beside those of `enqueue`; `hook` is one entry of
+ * `task` (a queue takes no `queue`), `run` and
+ * `flowTask` what they take beside those of `enqueue`; `hook` is one entry of
  * the runtime's `hooks`, `limit` one of its `limits.tasks`. `schedule` lists what a schedule takes beside
  * `enqueue`, `rule` what says when it fires.
  */
@@ -94,11 +101,15 @@ export const OPTION_TABLE: Readonly<Record<OptionGroup, readonly OptionRow[]>> =
   stop: rowsOf(STOP_FIELDS),
   rule: rowsOf(RULE_FIELDS),
   schedule: rowsOf(SCHEDULE_FIELDS),
+  flow: rowsOf(FLOW_FIELDS),
+  flowTask: rowsOf(FLOW_TASK_FIELDS),
+  parents: rowsOf(PARENTS_FIELDS),
 });
 
 const ALL_DEFINITION_FIELDS: Fields = { ...TASK_FIELDS, ...DEFINITION_FIELDS };
 const ALL_ENQUEUE_FIELDS: Fields = { ...TASK_FIELDS, ...ENQUEUE_FIELDS };
 const ALL_RUN_FIELDS: Fields = { ...ALL_ENQUEUE_FIELDS, ...RUN_FIELDS };
+const ALL_FLOW_TASK_FIELDS: Fields = { ...ALL_ENQUEUE_FIELDS, ...FLOW_TASK_FIELDS };
 const NONE: Readonly<Record<never, never>> = Object.freeze({});
 
 /** The answers to `{ priority }` alone, made once: most enqueues say nothing else. */
@@ -169,6 +180,36 @@ export function validateScheduleOptions(options: unknown, where: string): Checke
   const plan = Object.fromEntries(checked.filter(isOfPlan));
   const rest = Object.fromEntries(checked.filter((entry) => !isOfPlan(entry)));
   return { plan: plan as unknown as CheckedScheduleOptions['plan'], options: rest };
+}
+
+/** Checks the options of `flow`. @throws as {@link validateTaskOptions} */
+export function validateFlowOptions(options: unknown, where: string): FlowOptions {
+  return checkObject(FLOW_FIELDS, given(options), where) as FlowOptions;
+}
+
+/**
+ * Checks the options of a task in a flow; of `after` only that it is an object. Absent ones stay absent.
+ *
+ * @throws as {@link validateTaskOptions}
+ */
+export function validateFlowTaskOptions(
+  options: unknown,
+  where: string,
+): CheckedEnqueueOptions & Pick<FlowTaskOptions, 'after' | 'whenParentDies'> {
+  if (options === undefined) return NONE;
+  const checked = checkTimes(checkObject(ALL_FLOW_TASK_FIELDS, options, where), where);
+  if (checked.transfer !== undefined) {
+    throw new InvalidArgumentError(`${where}.transfer`, 'absent: payloads of a flow are copied');
+  }
+  if (checked.retentionMs !== undefined) {
+    throw new InvalidArgumentError(`${where}.retentionMs`, 'given for the flow: its tasks are kept as long');
+  }
+  return checked;
+}
+
+/** Checks the options of `context.parents`. @throws as {@link validateTaskOptions} */
+export function validateParentsOptions(options: unknown, where: string): Required<ParentsOptions> {
+  return checkObject(PARENTS_FIELDS, given(options), where, PARENTS_FIELDS) as Required<ParentsOptions>;
 }
 
 /**

@@ -9,6 +9,9 @@ import {
   type OptionGroup,
   validateClientOptions,
   validateEnqueueOptions,
+  validateFlowOptions,
+  validateFlowTaskOptions,
+  validateParentsOptions,
   validateResultOptions,
   validateRule,
   validateRunOptions,
@@ -237,6 +240,18 @@ const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
     endAt: INSTANT,
     maxRuns: integer(1, Number.MAX_SAFE_INTEGER),
   },
+  flow: {
+    name: NAME,
+    retentionMs: OBJECT,
+    'retentionMs.completed': KEPT,
+    'retentionMs.dead': KEPT,
+    'retentionMs.cancelled': KEPT,
+  },
+  flowTask: {
+    after: { takes: [{}, { pages: [] }], refuses: [[], null, 'a', 1, noop] },
+    whenParentDies: choice('fail', 'run', 'wait'),
+  },
+  parents: { outcomes: FLAG },
   runtime: {
     backend: locations,
     tasks: {
@@ -310,6 +325,9 @@ const CHECKS: Readonly<Record<OptionGroup, readonly [(options: object) => unknow
   run: [(options) => validateRunOptions(options, 'options'), 'options'],
   result: [(options) => validateResultOptions(options, 'options'), 'options'],
   stop: [(options) => validateStopOptions(options, 'options'), 'options'],
+  flow: [(options) => validateFlowOptions(options, 'options'), 'options'],
+  flowTask: [(options) => validateFlowTaskOptions(options, 'options'), 'options'],
+  parents: [(options) => validateParentsOptions(options, 'options'), 'options'],
   client: [
     (options) => validateClientOptions({ backend: './data', ...options }, { logger, clock }),
     'options',

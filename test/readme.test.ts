@@ -45,6 +45,9 @@ const TABLES: readonly [head: string, groups: readonly (readonly [prefix: string
         ['stop: ', 'stop'],
         ['schedule: ', 'schedule'],
         ['schedule, its rule: ', 'rule'],
+        ['flow: ', 'flow'],
+        ['f.task: ', 'flowTask'],
+        ['context.parents: ', 'parents'],
       ],
     ],
   ];
