@@ -6,6 +6,7 @@ import { InvalidArgumentError, StoppedError, TooLargeError } from '../src/errors
 import { checkName, validateEnqueueOptions } from '../src/options.js';
 import { encodeValue } from '../src/task/codec.js';
 import { formatId } from '../src/task/id.js';
+import type { ParentsPage, ParentsRequest } from '../src/task/parents.js';
 import type { FireOf, TaskId } from '../src/task/task.js';
 import type { LoadedHandler } from './handlers.js';
 import { ABORT_REASONS, type Page } from './page.js';
@@ -130,8 +131,9 @@ export class AttemptRun {
     given?: Readonly<Record<string, unknown>>,
   ): Promise<TaskId> | undefined {
     if (this.isOver) throw new StoppedError('The attempt');
-    const { now, ...rest } = given ?? {};
+    const { now, inFlow, ...rest } = given ?? {};
     checkName('task', name);
+    checkInFlow(inFlow, now);
     const options = validateEnqueueOptions(rest, 'options');
     if (options.transfer !== undefined) {
       throw new InvalidArgumentError('options.transfer', 'absent: payloads enqueued by a handler are copied');
@@ -139,14 +141,23 @@ export class AttemptRun {
     const said = this.#saidSomething();
     if (said.enqueues === MAX_ENQUEUES)
       throw new TooLargeError('list of enqueues', said.enqueues + 1, MAX_ENQUEUES);
-    const request = { name, body: encodeValue(payload).slice(), options: { ...options } };
+    const encoded = { name, body: encodeValue(payload).slice(), options: { ...options } };
+    const request = inFlow === true ? { ...encoded, inFlow } : encoded;
     said.enqueues++;
     if (now !== true) {
       this.post({ kind: 'enqueue', request });
       return undefined;
     }
-    const { call, answer } = this.batch.session.expectAnswer();
+    const { call, answer } = this.batch.session.expectAnswer<TaskId>();
     this.post({ kind: 'enqueue', call, request });
+    return answer;
+  }
+
+  /** The next of the parents under a label. */
+  parents(request: ParentsRequest): Promise<ParentsPage> {
+    if (this.isOver) return Promise.reject(new StoppedError('The attempt'));
+    const { call, answer } = this.batch.session.expectAnswer<ParentsPage>();
+    this.post({ kind: 'parents', call, request });
     return answer;
   }
 
@@ -185,6 +196,16 @@ export class AttemptRun {
 
   #postLog(message: string): void {
     this.post({ kind: 'log', at: this.batch.session.wallNow(), message });
+  }
+}
+
+/** @throws {InvalidArgumentError} */
+function checkInFlow(inFlow: unknown, now: unknown): void {
+  if (inFlow !== undefined && typeof inFlow !== 'boolean') {
+    throw new InvalidArgumentError('options.inFlow', 'true or false', inFlow);
+  }
+  if (inFlow === true && now === true) {
+    throw new InvalidArgumentError('options.inFlow', 'absent with now: a flow grows with the completion');
   }
 }
 

@@ -6,8 +6,7 @@
  * batch of small synchronous tasks costs a swap, a decode, a call, an encode and one look at the clock each.
  */
 import { MillraceError } from '../src/errors.js';
-import { BLOB } from '../src/task/blob-ref.js';
-import { decodeValue, encodeValue } from '../src/task/codec.js';
+import { encodeValue } from '../src/task/codec.js';
 import type { SchemaIssue } from '../src/task/define-types.js';
 import { storeError } from '../src/task/stored-error.js';
 import { AttemptRun, type RunningBatch } from './attempt.js';
@@ -54,10 +53,9 @@ export async function runBatch(session: Session, { message, page, names }: Incom
 /** A payload that does not decode, or that the schema refuses. */
 class InvalidPayload extends Error {}
 
-function decode(rows: Uint8Array, row: number, end: number, { blobs, codecs }: Session): unknown {
+function decode(rows: Uint8Array, row: number, end: number, session: Session): unknown {
   try {
-    const body = rows.subarray(row + ROW_HEADER_BYTES, end);
-    return body[0] === BLOB && blobs !== undefined ? blobs.decode(body, codecs) : decodeValue(body, codecs);
+    return session.decode(rows.subarray(row + ROW_HEADER_BYTES, end));
   } catch (error) {
     // What the system says, for example that too many files are open, may be another the next time.
     throw error instanceof MillraceError ? new InvalidPayload('', { cause: error }) : error;

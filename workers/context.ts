@@ -4,8 +4,10 @@
  */
 import { InvalidArgumentError } from '../src/errors.js';
 import type { RemoteServices, Services, Snooze, TaskContext } from '../src/task/define-types.js';
+import type { ParentsOptions } from '../src/task/parents.js';
 import type { FireOf, TaskId } from '../src/task/task.js';
 import type { AttemptRun } from './attempt.js';
+import { parentsOf } from './parents.js';
 
 export class HandlerContext implements TaskContext<unknown, Services> {
   readonly #run: AttemptRun;
@@ -74,6 +76,12 @@ export class HandlerContext implements TaskContext<unknown, Services> {
     const run = this.#run;
     return ((name: string, payload: unknown, options?: Readonly<Record<string, unknown>>) =>
       run.enqueue(name, payload, options)) as TaskContext['enqueue'];
+  }
+
+  get parents(): TaskContext['parents'] {
+    const run = this.#run;
+    return ((label: string, options?: ParentsOptions) =>
+      parentsOf(run, label, options)) as TaskContext['parents'];
   }
 }
 

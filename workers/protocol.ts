@@ -5,13 +5,15 @@
  * ```
  * host ───run───▶ thread   hello, batch, register, retire: runs of piscina, each answered once
  * host ◀──notes── thread   over the control port: what a handler says as it runs, results that fit no page
- * host ─command─▶ thread   over the control port: abort signals, answers to `enqueue(…, { now: true })`
+ * host ─command─▶ thread   over the control port: abort signals, answers to `enqueue(…, { now: true })` and
+ *                          `parents`
  * ```
  *
  * A note is posted before the state of its item changes in shared memory: a host that sees an item finished
  * finds all its notes in the port, even when the thread is dead by then.
  */
 import type { MessagePort } from 'node:worker_threads';
+import type { ParentsPage, ParentsRequest } from '../src/task/parents.js';
 import type { StoredError } from '../src/task/stored-error.js';
 import type { FireOf } from '../src/task/task.js';
 import type { DefinedOptions } from '../src/task/task-options.js';
@@ -98,6 +100,7 @@ export type Note = { readonly page: number; readonly index: number } & (
   | { readonly kind: 'progress'; readonly value: Uint8Array }
   | { readonly kind: 'log'; readonly at: number; readonly message: string }
   | { readonly kind: 'enqueue'; readonly call?: number; readonly request: NotedRequest }
+  | { readonly kind: 'parents'; readonly call: number; readonly request: ParentsRequest }
   | { readonly kind: 'result'; readonly bytes: Uint8Array }
   /** Of the thread, not of an item: it is done with its files of results before the one of this serial. */
   | { readonly kind: 'files'; readonly before: number }
@@ -107,12 +110,14 @@ export interface NotedRequest {
   readonly name: string;
   readonly body: Uint8Array;
   readonly options?: Readonly<Record<string, unknown>>;
+  readonly inFlow?: boolean;
 }
 
 /** From the host, over the control port. */
 export type Command =
   | { readonly kind: 'abort'; readonly page: number; readonly index: number }
   | { readonly kind: 'enqueued'; readonly call: number; readonly id: string }
+  | { readonly kind: 'parents'; readonly call: number; readonly page: ParentsPage }
   | { readonly kind: 'refused'; readonly call: number; readonly error: StoredError };
 
 /**

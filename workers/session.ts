@@ -4,9 +4,9 @@
  * the host's own thread in tests, so it is told how to post and how to read the clock.
  */
 import { UnknownCodecError, UnsupportedError } from '../src/errors.js';
-import { type Codec, type EncodeLimits, jsonCodec } from '../src/task/codec.js';
+import { BLOB } from '../src/task/blob-ref.js';
+import { type Codec, decodeValue, type EncodeLimits, jsonCodec } from '../src/task/codec.js';
 import { reviveError, storeError } from '../src/task/stored-error.js';
-import type { TaskId } from '../src/task/task.js';
 import type { AttemptRun } from './attempt.js';
 import { runBatch } from './batch.js';
 import { type BlobSetup, ThreadBlobs } from './blobs.js';
@@ -50,7 +50,7 @@ export class Session {
   readonly #importModule: Surroundings['importModule'];
   readonly #pages = new Map<number, Page>();
   readonly #listening = new Map<string, AttemptRun>();
-  readonly #answers = new Map<number, { resolve(id: TaskId): void; reject(error: Error): void }>();
+  readonly #answers = new Map<number, { resolve(answer: never): void; reject(error: Error): void }>();
   #names: string[] = [];
   #calls = 0;
   #post: (note: Note, list?: readonly ArrayBuffer[]) => void = () => {};
@@ -110,7 +110,8 @@ export class Session {
     }
     const waiting = this.#answers.get(command.call);
     this.#answers.delete(command.call);
-    if (command.kind === 'enqueued') waiting?.resolve(command.id);
+    if (command.kind === 'enqueued') waiting?.resolve(command.id as never);
+    else if (command.kind === 'parents') waiting?.resolve(command.page as never);
     else waiting?.reject(reviveError(command.error));
   }
 
@@ -126,9 +127,9 @@ export class Session {
   }
 
   /** A number to send with a question, and the promise of its answer. */
-  expectAnswer(): { readonly call: number; readonly answer: Promise<TaskId> } {
+  expectAnswer<Answer>(): { readonly call: number; readonly answer: Promise<Answer> } {
     const call = ++this.#calls;
-    const answer = new Promise<TaskId>((resolve, reject) => this.#answers.set(call, { resolve, reject }));
+    const answer = new Promise<Answer>((resolve, reject) => this.#answers.set(call, { resolve, reject }));
     // Whether the handler awaits it or not, a refusal must not end the thread.
     answer.catch(() => {});
     return { call, answer };
@@ -138,6 +139,14 @@ export class Session {
     if (this.#services === undefined)
       throw new UnsupportedError('context.services', 'the runtime was given no services');
     return this.#services.for(run);
+  }
+
+  /** A stored payload or result, wherever its bytes are. @throws as `decodeValue` and {@link ThreadBlobs} */
+  decode(stored: Uint8Array): unknown {
+    const { blobs, codecs } = this;
+    return stored[0] === BLOB && blobs !== undefined
+      ? blobs.decode(stored, codecs)
+      : decodeValue(stored, codecs);
   }
 
   /** The codec for results of this handler; plain when it names none. */

@@ -8,6 +8,8 @@
  * step from 0 is a compare-and-swap in shared memory, so that exactly one of thread and coordinator gets the
  * item.
  */
+
+import type { ParentsPage, ParentsRequest } from '../task/parents.js';
 import type { FireOf, TaskId } from '../task/task.js';
 import type { DefinedOptions, Isolation } from '../task/task-options.js';
 
@@ -75,6 +77,8 @@ export interface EnqueueRequest {
   readonly name: string;
   readonly body: Uint8Array;
   readonly options?: Readonly<Record<string, unknown>>;
+  /** It becomes a member of the flow of its task, if that has one. */
+  readonly inFlow?: boolean;
 }
 
 /** One item that is done with; each item of a batch is reported exactly once. */
@@ -103,6 +107,8 @@ export interface PoolListener<Token = unknown> {
   log(token: Token, at: number, message: string): void;
   /** `context.enqueue(…, { now: true })`; the answer goes back to the handler. */
   enqueue(token: Token, request: EnqueueRequest): Promise<TaskId>;
+  /** `context.parents`; the answer goes back to the handler. */
+  parents(token: Token, request: ParentsRequest): Promise<ParentsPage>;
   threadEvent(event: ThreadEvent): void;
 }
 

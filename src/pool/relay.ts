@@ -4,6 +4,7 @@
  * out.
  */
 import assert from 'node:assert/strict';
+import type { ParentsPage, ParentsRequest } from '../task/parents.js';
 import type { TaskId } from '../task/task.js';
 import type { EnqueueRequest, FinishedItem, PoolListener, Slot, ThreadEvent } from './pool.js';
 
@@ -33,6 +34,11 @@ export class PoolRelay<Token> implements PoolListener<Token> {
   enqueue(token: Token, request: EnqueueRequest): Promise<TaskId> {
     assert(this.#listener !== undefined, 'a task runs that nobody has handed over');
     return this.#listener.enqueue(token, request);
+  }
+
+  parents(token: Token, request: ParentsRequest): Promise<ParentsPage> {
+    assert(this.#listener !== undefined, 'a task runs that nobody has handed over');
+    return this.#listener.parents(token, request);
   }
 
   threadEvent(event: ThreadEvent): void {

@@ -3,7 +3,7 @@
  * deadlines. Reports items as they finish and decides whom a thread's death is charged to. Replacing the
  * thread is the slot's business (`thread-slot.ts`).
  */
-import type { BatchMessage, Note } from '../../workers/protocol.js';
+import type { BatchMessage, Command, Note } from '../../workers/protocol.js';
 import type { Clock } from '../clock.js';
 import { encodeValue } from '../task/codec.js';
 import type { ServiceCall } from '../task/define-types.js';
@@ -177,7 +177,19 @@ export class Station<Token> {
     if (batch === undefined || item === undefined) return;
     const { listener } = this.#owner;
     if (note.kind === 'enqueue' && note.call !== undefined) {
-      this.#enqueueNow(item.token, note.call, note.request);
+      const { call, request } = note;
+      this.#answer(call, async () => {
+        const id = await listener.enqueue(item.token, request);
+        return { kind: 'enqueued', call, id };
+      });
+      return;
+    }
+    if (note.kind === 'parents') {
+      const { call, request } = note;
+      this.#answer(call, async () => {
+        const page = await listener.parents(item.token, request);
+        return { kind: 'parents', call, page };
+      });
       return;
     }
     const kept = batch.keep(note);
@@ -191,17 +203,11 @@ export class Station<Token> {
     return this.#byPage.get(page)?.callerAt(index);
   }
 
-  #enqueueNow(token: Token, call: number, request: Parameters<PoolListener<Token>['enqueue']>[1]): void {
-    const refuse = (error: unknown) =>
-      this.thread.command({ kind: 'refused', call, error: storeError(error) });
-    try {
-      this.#owner.listener
-        .enqueue(token, request)
-        .then((id) => this.thread.command({ kind: 'enqueued', call, id }))
-        .catch(refuse);
-    } catch (error) {
-      refuse(error);
-    }
+  /** What a handler asked is answered, or refused with what the answering throws. */
+  #answer(call: number, answer: () => Promise<Command>): void {
+    answer()
+      .then((command) => this.thread.command(command))
+      .catch((error) => this.thread.command({ kind: 'refused', call, error: storeError(error) }));
   }
 
   #ended(batch: PoolBatch<Token>): void {

@@ -9,6 +9,7 @@ import { StoppedError } from '../errors.js';
 import type { RuntimeOptions } from '../options/types.js';
 import type { HandlerInfo, ItemExtras, Pool, Slot, ThreadEvent } from '../pool/pool.js';
 import type { Codec } from '../task/codec.js';
+import type { ParentsPage, ParentsRequest } from '../task/parents.js';
 import type { NewTask, TaskId, TaskView } from '../task/task.js';
 import { Dispatcher } from './dispatcher.js';
 import { Events } from './events.js';
@@ -17,6 +18,7 @@ import { Front } from './front.js';
 import { Gather } from './gather.js';
 import { Idle } from './idle.js';
 import { Limiting } from './limiting.js';
+import { readParents } from './parents.js';
 import { Promoter } from './promoter.js';
 import { Pruner } from './pruner.js';
 import { Registry } from './registry.js';
@@ -53,6 +55,7 @@ export class Coordinator implements ExecutorHost {
   readonly pruner: Pruner;
   readonly scheduler: Scheduler;
   readonly #dispatcher: Dispatcher;
+  readonly #backend: Backend;
   readonly #pool: Pool<RunningItem>;
   /** Tasks settled, and given back by threads, since `stop` began. */
   settledCount = 0;
@@ -63,6 +66,7 @@ export class Coordinator implements ExecutorHost {
   #isClosed = false;
 
   constructor({ backend, pool, options, codecs, runsNothing, random = Math.random }: CoordinatorOptions) {
+    this.#backend = backend;
     this.broker = backend.broker;
     this.random = random;
     this.clock = options.clock;
@@ -224,6 +228,10 @@ export class Coordinator implements ExecutorHost {
 
   async enqueueNow(task: NewTask): Promise<TaskId> {
     return (await this.gather.enqueue(task)).id;
+  }
+
+  parents(claim: Claim, request: ParentsRequest): Promise<ParentsPage> {
+    return readParents(this.#backend, claim, request);
   }
 
   handed(running: RunningBatch): void {

@@ -5,6 +5,7 @@
 import type { Broker, Claim, Settlement } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
 import type { FinishedItem, ItemExtras, PoolListener, Slot, ThreadEvent } from '../pool/pool.js';
+import type { ParentsPage, ParentsRequest } from '../task/parents.js';
 import type { NewTask, TaskId } from '../task/task.js';
 import { cancelUnstarted, completed, transition } from '../task/transition.js';
 import type { Limiting } from './limiting.js';
@@ -37,6 +38,7 @@ export interface ExecutorHost {
   /** These have been enqueued by now, or never will be. */
   drop(body: Uint8Array): void;
   enqueueNow(task: NewTask): Promise<TaskId>;
+  parents(claim: Claim, request: ParentsRequest): Promise<ParentsPage>;
   progress(claim: Claim, value: unknown): void;
   log(claim: Claim, at: number, message: string): void;
   threadEvent(event: ThreadEvent): void;
@@ -189,6 +191,10 @@ export class Executor implements PoolListener<RunningItem> {
 
   async enqueue(item: RunningItem, request: NonNullable<ItemExtras['enqueue']>[number]): Promise<TaskId> {
     return this.#host.enqueueNow(this.#host.prepare(request, item.claim));
+  }
+
+  parents(item: RunningItem, request: ParentsRequest): Promise<ParentsPage> {
+    return this.#host.parents(item.claim, request);
   }
 
   threadEvent(event: ThreadEvent): void {

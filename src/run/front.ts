@@ -83,10 +83,11 @@ export class Front {
   }
 
   /** A task that a handler enqueued; its payload is encoded already. */
-  fromHandler({ name, body, options }: EnqueueRequest, parent: TaskId): NewTask {
+  fromHandler({ name, body, options, inFlow }: EnqueueRequest, parent: TaskId): NewTask {
     const entry = this.#options.registry.entry(name);
     const checked = options === undefined ? NO_OPTIONS : validateEnqueueOptions(options, 'options');
-    return { ...this.#build(entry, { body }, checked, this.#laneOfEncoded(name, body)), parent };
+    const task = { ...this.#build(entry, { body }, checked, this.#laneOfEncoded(name, body)), parent };
+    return inFlow === true ? { ...task, inFlow } : task;
   }
 
   #make(entry: NameEntry, payload: unknown, checked: CheckedEnqueueOptions): NewTask {

@@ -3,6 +3,8 @@
  * derivation of names, payloads and results from `typeof tasks`. Types, and the two symbols by which a
  * definition is known.
  */
+
+import type { ParentOutcome, ParentResults } from './parents.js';
 import type { FireOf, TaskId } from './task.js';
 import type { DefinedOptions } from './task-options.js';
 
@@ -48,8 +50,25 @@ export interface TaskContext<App = unknown, HostServices = Services> {
   snooze(ms: number): Snooze;
   /** Enqueues at once, whatever becomes of this task; resolves with the id. */
   enqueue(name: string, payload: unknown, options: EnqueueNowOptions): Promise<TaskId>;
-  /** Enqueues together with this task's completion, in the same commit; nothing is enqueued when it fails. */
+  /**
+   * Enqueues together with this task's completion, in the same commit; nothing is enqueued when it fails.
+   * With `inFlow: true` the new task belongs to the flow of this one, and what waits for this task waits for
+   * it too; without a flow it is an enqueue like any other.
+   */
   enqueue(name: string, payload: unknown, options?: Readonly<Record<string, unknown>>): void;
+  /**
+   * The results of the tasks that this one has waited for, under one label of its flow and in the order given
+   * there: `for await (const page of context.parents('pages'))`. They are fetched as they are read, some at a
+   * time.
+   * @throws (rejects) {InvalidArgumentError} when the task has no such label · {@link TaskDeadError}
+   *   {@link TaskCancelledError} at a parent that ended so, which only `whenParentDies: 'run'` lets happen.
+   */
+  parents<Result = unknown>(label: string, options?: { readonly outcomes?: false }): ParentResults<Result>;
+  /** How each of them ended, whatever that was. */
+  parents<Result = unknown>(
+    label: string,
+    options: { readonly outcomes: true },
+  ): ParentResults<ParentOutcome<Result>>;
 }
 
 export interface EnqueueNowOptions {

@@ -17,6 +17,7 @@ import type {
 import { createThreadPool, type ThreadPoolOptions } from '#src/pool/thread-pool.js';
 import { decodeValue, encodeValue } from '#src/task/codec.js';
 import { formatId, ID_BYTES } from '#src/task/id.js';
+import type { ParentsPage, ParentsRequest } from '#src/task/parents.js';
 import { reviveError, type StoredError } from '#src/task/stored-error.js';
 import type { Isolation } from '#src/task/task-options.js';
 
@@ -68,6 +69,7 @@ export class TestPool implements PoolListener<Token> {
   readonly logged: { readonly token: Token; readonly at: number; readonly message: string }[] = [];
   readonly enqueued: { readonly token: Token; readonly request: EnqueueRequest }[] = [];
   answerEnqueue: (request: EnqueueRequest) => Promise<string> = async () => 'an id';
+  answerParents: (request: ParentsRequest) => Promise<ParentsPage> = async () => ({ parents: [] });
   /** Called at the end of every call of the listener, with its name. */
   onCall: (method: string) => void = () => {};
   #waiting: (() => void)[] = [];
@@ -202,6 +204,10 @@ export class TestPool implements PoolListener<Token> {
     this.enqueued.push({ token, request });
     this.#called('enqueue');
     return this.answerEnqueue(request);
+  }
+
+  parents(_token: Token, request: ParentsRequest): Promise<ParentsPage> {
+    return this.answerParents(request);
   }
 
   /** Of the kind that the test is about. */
