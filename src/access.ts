@@ -1,9 +1,12 @@
 /** The calls that a runtime and a client share: types laid over a desk, which does what they ask. */
 import type { Settled } from './broker/broker.js';
 import type { Counts, TaskFilter } from './broker/inspect.js';
+import { FlowAccess } from './flow-access.js';
+import { FlowHandle, type FlowSteps } from './flow-handle.js';
 import { Handle, type HandleHost, resultOf } from './handle.js';
 import { LimitCalls } from './limit-calls.js';
 import type { EnqueueOptions, RunOptions } from './options/types.js';
+import { validateFlowOptions } from './options.js';
 import { describeTask, type TaskInfo } from './run/describe.js';
 import type { Desk } from './run/desk.js';
 import type { EventFilter, RuntimeEvent } from './run/events.js';
@@ -11,6 +14,8 @@ import type { PageRequest } from './run/filters.js';
 import { type ScheduleInfo, type ScheduleOptions, type ScheduleRule, Schedules } from './schedules.js';
 import type { Codec } from './task/codec.js';
 import type { PayloadOf, ResultOf, TasksOf } from './task/define-types.js';
+import { type FlowBuilder, planFlow } from './task/flow.js';
+import type { FlowOptions } from './task/flow-types.js';
 import type { TaskId } from './task/task.js';
 
 const HANDLES_PER_TURN = 10_000;
@@ -44,6 +49,8 @@ export class Access<Module = AnyModule> {
   readonly #codecs: ReadonlyMap<string, Codec>;
   readonly #host: HandleHost;
   readonly #schedules: Schedules;
+  /** Flows by their ids. */
+  readonly flows: FlowAccess;
   readonly #take = (settled: Settled): unknown => resultOf(settled, this.#codecs);
 
   /** Use {@link openRuntime} or {@link openClient}. */
@@ -53,6 +60,7 @@ export class Access<Module = AnyModule> {
     this.#codecs = codecs;
     this.#host = { codecs, desk };
     this.#schedules = new Schedules(this.#host);
+    this.flows = new FlowAccess(this.#host);
   }
 
   /**
@@ -125,6 +133,25 @@ export class Access<Module = AnyModule> {
   /** To look at, pause, resume, delete and fire schedules that are there. */
   get schedules(): Schedules {
     return this.#schedules;
+  }
+
+  /**
+   * Puts in tasks of which some wait for others, all or none of them: `build` adds them, and returns those of
+   * which it wants handles, by names of its own. Resolves when the flow is flushed. Payloads must not be
+   * changed until then. More than 20,000 tasks and groups are stored in several commits.
+   * @throws (rejects) as {@link Access.enqueue} and the methods of {@link FlowBuilder}; with a cycle
+   *   {@link InvalidArgumentError}.
+   * @throws (rejects) {@link UnknownTaskError} {@link ResultExpiredError} for a task enqueued earlier that
+   *   one of these is to wait for; {@link UnsupportedError} for `unique` in a flow of more than 20,000.
+   */
+  // biome-ignore lint/suspicious/noConfusingVoidType: what a function without `return` gives
+  async flow<const Returned extends FlowSteps | void = void>(
+    build: (flow: FlowBuilder<Module>) => Returned,
+    options?: FlowOptions,
+  ): Promise<FlowHandle<Returned>> {
+    const checked = validateFlowOptions(options, 'options');
+    const receipt = await this.#desk.flows.enqueue(planFlow(build), checked);
+    return FlowHandle.of<Returned>(receipt, this.#host);
   }
 
   /** A handle on a task enqueued earlier, here or elsewhere. Nothing is looked up until it is asked. */

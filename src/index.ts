@@ -1,9 +1,12 @@
 /** The public exports of `millrace`, and nothing else. */
 export type { AnyModule, BatchItem, NameOf, TaskPage } from './access.js';
+export type { FlowCounts, FlowId, FlowPage, FlowState, FlowView, SettledFlow } from './broker/flows.js';
 export type { Counts, QueueCounts, TaskFilter } from './broker/inspect.js';
 export { type Client, openClient } from './client.js';
 export { type Clock, type EpochMs, ManualClock, systemClock } from './clock.js';
 export * from './errors.js';
+export type { FlowAccess } from './flow-access.js';
+export { FlowHandle, type FlowSteps, type HandleOf, type HandlesOf } from './flow-handle.js';
 export { Handle } from './handle.js';
 export type { LimitCalls } from './limit-calls.js';
 export type { Logger } from './logger.js';
@@ -47,6 +50,18 @@ export {
 } from './schedules.js';
 export type { Codec } from './task/codec.js';
 export type { PayloadOf, ResultOf, TasksOf } from './task/define-types.js';
+export type { FlowBuilder } from './task/flow.js';
+export type {
+  FlowChain,
+  FlowGroup,
+  FlowOptions,
+  FlowStep,
+  FlowTask,
+  FlowTaskOptions,
+  Parent,
+  Parents,
+  WhenParentDies,
+} from './task/flow-types.js';
 export type {
   BucketRate,
   LaneRule,
@@ -55,6 +70,7 @@ export type {
   Quota,
   TaskLimits,
 } from './task/limit-rule.js';
+export type { ParentOutcome, ParentResults, ParentsOptions } from './task/parents.js';
 export type { StoredError } from './task/stored-error.js';
 export type { Attempt, AttemptOutcome, FinalState, LogLine, TaskId, TaskState } from './task/task.js';
 export type { BackoffPolicy, PriorityName, RetentionMs, TaskOptions } from './task/task-options.js';

@@ -1,7 +1,7 @@
 /** What the owner does for one client, verb by verb. Arguments are checked by the desk that gets them. */
 
 import type { Ticket } from '../broker/broker.js';
-import type { TaskFilter } from '../broker/inspect.js';
+import type { Page, TaskFilter } from '../broker/inspect.js';
 import { InvalidArgumentError, QueueFullError, UnsupportedError } from '../errors.js';
 import type { EventFilter } from '../run/events.js';
 import { checkPage, type PageRequest } from '../run/filters.js';
@@ -12,6 +12,7 @@ import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
 import { storeError } from '../task/stored-error.js';
 import { BatchInParts } from './batch-in-parts.js';
 import type { Connection } from './connection.js';
+import { FlowAnswering } from './flow-answering.js';
 import { type SentView, sentEvent, sentView } from './forms.js';
 import {
   type Call,
@@ -34,7 +35,9 @@ const MAX_KEPT_BYTES = 64 * 1024 * 1024;
 const LISTED_AT_ONCE = 50;
 const MAX_LISTED_BYTES = 8 * 1024 * 1024;
 
-type Answers = { readonly [Name in Verb]: (args: Verbs[Name], call: number) => Promise<unknown> };
+type Answers = {
+  readonly [Name in Exclude<Verb, 'flow'>]: (args: Verbs[Name], call: number) => Promise<unknown>;
+};
 
 export class Answering {
   readonly #desk: LocalDesk;
@@ -44,6 +47,7 @@ export class Answering {
   /** What ends listening, by call. */
   readonly #listening = new Map<number, () => void>();
   readonly #answers: Answers;
+  readonly #flows: FlowAnswering;
   #lastRead: Promise<void> = Promise.resolve();
 
   constructor(desk: LocalDesk, connection: Connection) {
@@ -58,7 +62,10 @@ export class Answering {
       },
       state: ({ id }) => desk.state(id),
       get: ({ id }) => this.#inTurn(() => this.#get(id)),
-      list: ({ filter, page }) => this.#inTurn(() => this.#list(filter as TaskFilter, page as PageRequest)),
+      list: ({ filter, page }) =>
+        this.#inTurn(() =>
+          this.#pageOf(page as PageRequest, (part) => desk.list(filter as TaskFilter, part)),
+        ),
       counts: () => desk.counts(),
       cancel: ({ what }) => desk.cancel(what as string),
       redrive: ({ what }) => desk.redrive(what as string),
@@ -79,11 +86,21 @@ export class Answering {
         return { id, isNew };
       },
       events: ({ filter }, call) => this.#listen(filter as EventFilter, call),
+      flowGet: ({ id }) => desk.flows.get(id),
+      flowList: ({ page }) => desk.flows.list(page as PageRequest),
+      flowTasks: ({ id, page }) =>
+        this.#inTurn(() => this.#pageOf(page as PageRequest, (part) => desk.flows.tasks(id, part))),
+      flowSettled: ({ id }) => desk.flows.settled(id),
+      flowCancel: ({ id }) => desk.flows.cancel(id),
+      flowRedrive: ({ id }) => desk.flows.redrive(id),
+      flowDelete: ({ id }) => desk.flows.delete(id),
     };
+    this.#flows = new FlowAnswering(desk, connection, taskOf);
   }
 
   /** @throws (rejects) what the desk throws, or {UnsupportedError} for a verb of another version. */
   async answer(call: Call): Promise<Answer> {
+    if (call.verb === 'flow') return this.#flows.take(call, call.call);
     if (!Object.hasOwn(this.#answers, call.verb)) {
       throw new UnsupportedError(`call "${call.verb}"`, 'the owner is of another version');
     }
@@ -92,9 +109,10 @@ export class Answering {
     return value === NOBODY ? 'none' : { value };
   }
 
-  /** Whether a batch under this number waits for its further parts. */
-  hasParts(call: number): boolean {
-    return this.#parts.has(call);
+  /** Whether a batch or flow under this number waits for its further parts. */
+  hasParts({ call, verb }: Call): boolean {
+    if (verb === 'flow') return this.#flows.hasParts(call);
+    return verb === 'batch' && this.#parts.has(call);
   }
 
   /** The client wants nothing more of this call. @returns whether it ends without an answer. */
@@ -102,10 +120,11 @@ export class Answering {
     this.#listening.get(call)?.();
     const batch = this.#parts.get(call);
     if (batch instanceof BatchInParts) batch.drop().catch(() => {});
-    return this.#parts.delete(call);
+    return this.#parts.delete(call) || this.#flows.end(call);
   }
 
   close(): void {
+    this.#flows.close();
     for (const call of [...this.#parts.keys()]) this.end(call);
     for (const end of this.#listening.values()) end();
   }
@@ -126,14 +145,17 @@ export class Answering {
   }
 
   /** A page may be short: what it holds has to fit into one message. */
-  async #list(filter: TaskFilter, page: PageRequest): Promise<{ tasks: SentView[]; after?: string }> {
+  async #pageOf(
+    page: PageRequest,
+    list: (part: PageRequest) => Promise<Page>,
+  ): Promise<{ tasks: SentView[]; after?: string }> {
     const { limit, after: from } = checkPage(page);
     const tasks: SentView[] = [];
     let bytes = 0;
     let after = from;
     do {
       const part = { limit: Math.min(limit - tasks.length, LISTED_AT_ONCE) };
-      const found = await this.#desk.list(filter, after === undefined ? part : { ...part, after });
+      const found = await list(after === undefined ? part : { ...part, after });
       for (const view of found.tasks) {
         bytes += (view.body?.length ?? 0) + (view.result?.length ?? 0);
         tasks.push(sentView(view));

@@ -16,6 +16,7 @@ import type { EncodedTask } from '../run/front.js';
 import type { LimitInForce } from '../run/limiting.js';
 import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
 import type { TaskId, TaskState, TaskView } from '../task/task.js';
+import { MovingFlows } from './moving-flows.js';
 import { runThrough } from './run-through.js';
 import { MovingSchedules } from './schedules.js';
 import { ownCopy } from './snapshot.js';
@@ -50,6 +51,7 @@ export class MovingDesk implements Desk {
     settled: (id) => this.settled(id),
     ask: (question, times) => this.#ask(question, times),
   });
+  readonly flows = new MovingFlows((question, times) => this.#ask((desk) => question(desk.flows), times));
   readonly #now: () => number;
   readonly #listeners = new Set<Listener>();
   #stay: Stay | undefined;

@@ -11,8 +11,10 @@
 import type { OwnerRole } from '../owner/epoch-files.js';
 import type { EncodedTask } from '../run/front.js';
 import type { SentSchedule } from '../run/schedule-desk.js';
+import type { FlowOptions } from '../task/flow-types.js';
 import type { StoredError } from '../task/stored-error.js';
 import type { DefinedOptions } from '../task/task-options.js';
+import type { SentNode } from './flow-nodes.js';
 
 export const PROTOCOL = 1;
 
@@ -63,6 +65,23 @@ export interface Verbs {
   readonly deleteSchedule: { readonly id: string };
   /** Answer: {@link Placed}, as a task that was enqueued. */
   readonly runSchedule: { readonly id: string };
+  /**
+   * Nodes of a flow in the order of its plan. With `more`, a part: further ones follow under the same number.
+   * Answer: {@link FlowAnswer}, with the ids of the members at the places `wanted`, of the last part.
+   */
+  readonly flow: {
+    readonly head: FlowOptions;
+    readonly nodes: readonly SentNode[];
+    readonly more?: boolean;
+    readonly wanted?: Uint32Array;
+  };
+  readonly flowGet: { readonly id: string };
+  readonly flowList: { readonly page: unknown };
+  readonly flowTasks: { readonly id: string; readonly page: unknown };
+  readonly flowSettled: { readonly id: string };
+  readonly flowCancel: { readonly id: string };
+  readonly flowRedrive: { readonly id: string };
+  readonly flowDelete: { readonly id: string };
   /** Answered when listening has ended; until then come `event` messages. */
   readonly events: { readonly filter: unknown };
 }
@@ -102,6 +121,15 @@ export interface KnownHandler {
   readonly name: string;
   readonly pattern: boolean;
   readonly options: DefinedOptions;
+}
+
+/** A flow was accepted. */
+export interface FlowAnswer {
+  readonly id: string;
+  /** 16 bytes for each of the places. */
+  readonly ids: Uint8Array;
+  /** Those of them that a unique key led to: indexes into the places. */
+  readonly old: readonly number[];
 }
 
 /** How one task of an `enqueue` went. */

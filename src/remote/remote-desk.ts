@@ -20,18 +20,19 @@ import {
   checkPage,
   type PageRequest,
 } from '../run/filters.js';
-import { type EncodedTask, Front } from '../run/front.js';
+import type { EncodedTask, Front } from '../run/front.js';
 import type { LimitInForce } from '../run/limiting.js';
-import { Registry } from '../run/registry.js';
 import type { Codec } from '../task/codec.js';
 import { ID_BYTES } from '../task/id.js';
 import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
 import type { TaskId, TaskState } from '../task/task.js';
-import { Calls } from './calls.js';
+import { Calls, type OpenCall } from './calls.js';
 import type { Connection } from './connection.js';
+import { frontOf } from './far-front.js';
 import { receivedError, receivedEvent, receivedView, type SentView } from './forms.js';
 import type { OwnersDesk } from './moving-desk.js';
 import { MAX_TASKS_PER_CALL, PART_BYTES, type Placed, type Welcome } from './protocol.js';
+import { RemoteFlows } from './remote-flows.js';
 import { RemoteSchedules } from './schedules.js';
 import { StagedReceipt } from './staged-receipt.js';
 
@@ -59,6 +60,7 @@ export class RemoteDesk implements OwnersDesk {
     settled: (id) => this.settled(id),
     ask: (...args) => this.#ask(...args),
   });
+  readonly flows: RemoteFlows;
   readonly #calls: Calls;
   readonly #front: Front;
   readonly #now: () => number;
@@ -68,18 +70,14 @@ export class RemoteDesk implements OwnersDesk {
   #unacceptedBytes = 0;
 
   constructor({ connection, welcome, codecs, now }: RemoteDeskSetup) {
-    const { handlers, codecs: byQueue, maxPayloadBytes, maxBufferBytes } = welcome;
     this.#calls = new Calls(connection);
     this.#now = now;
-    const queues = new Map(Object.entries(byQueue).map(([queue, codec]) => [queue, { codec, perThread: 1 }]));
-    const registry = new Registry({ queues, hooks: new Map() });
-    registry.setHandlers(handlers);
-    this.#front = new Front({
-      ...{ registry, codecs, now, keepsTransfers: false, runsNothing: true },
-      limits: { maxBytes: maxPayloadBytes, maxBufferBytes },
-      // The owner says in which lane a task waits.
-      limiting: { isUsed: false, laneOf: () => undefined },
-    });
+    this.#front = frontOf(welcome, codecs, now);
+    const begin = (): OpenCall => {
+      this.#flush();
+      return this.#calls.begin();
+    };
+    this.flows = new RemoteFlows({ front: this.#front, begin });
   }
 
   /** What the owner says; of `connection`. */

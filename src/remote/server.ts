@@ -118,7 +118,7 @@ class Visit implements ConnectionListener {
     const { call: number } = call;
     const isUnderWay = this.#calls.has(number);
     // Else one number would stand for any number of calls.
-    if (isUnderWay && !(call.verb === 'batch' && this.#answering.hasParts(number))) {
+    if (isUnderWay && !this.#answering.hasParts(call)) {
       throw new ProtocolError('a call under the number of another');
     }
     if (this.#calls.size >= MAX_CALLS && !isUnderWay) {

@@ -30,7 +30,7 @@ export class Administration {
 
   async get(id: TaskId): Promise<TaskView | undefined> {
     const view = await this.#inspect.get(id);
-    return view === undefined ? undefined : this.#concealed(view);
+    return view === undefined ? undefined : this.concealed(view);
   }
 
   async list(filter: TaskFilter, page: PageRequest): Promise<Page> {
@@ -42,7 +42,7 @@ export class Administration {
       await new Promise(setImmediate);
       found = await this.#inspect.list(checked, limit, found.after);
     }
-    return { ...found, tasks: found.tasks.map((view) => this.#concealed(view)) };
+    return { ...found, tasks: found.tasks.map(this.concealed) };
   }
 
   /** Also after the end: the counters stay in memory. */
@@ -50,6 +50,13 @@ export class Administration {
     const { inspect, broker } = this.#parts.backend;
     return inspectOf(inspect, broker.lacks.inspect).counts();
   }
+
+  /** The view without what its task hides. */
+  readonly concealed = (view: TaskView): TaskView => {
+    if (!this.#isSensitive(view)) return view;
+    const { body: _body, result: _result, ...rest } = view;
+    return rest;
+  };
 
   async stateOf(id: TaskId): Promise<TaskState> {
     const view = await this.#inspect.get(id, 'brief');
@@ -60,7 +67,8 @@ export class Administration {
   async cancel(what: TaskId | TaskFilter): Promise<number> {
     if (typeof what === 'string') return this.#cancelOne(what);
     const filter = checkFilter(what);
-    const states = filter.state === undefined ? (['scheduled', 'ready', 'running'] as const) : [filter.state];
+    const states =
+      filter.state === undefined ? (['scheduled', 'ready', 'blocked', 'running'] as const) : [filter.state];
     let count = 0;
     for (const state of states) {
       count += await this.#forEach({ ...filter, state }, (id) => this.#cancelOne(id));
@@ -125,13 +133,6 @@ export class Administration {
       after = page.after;
     } while (after !== undefined);
     return count;
-  }
-
-  /** The view without what its task hides. */
-  #concealed(view: TaskView): TaskView {
-    if (!this.#isSensitive(view)) return view;
-    const { body: _body, result: _result, ...rest } = view;
-    return rest;
   }
 
   #isSensitive({ name, queue, options }: TaskView): boolean {

@@ -10,6 +10,7 @@ import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
 import type { TaskId, TaskState, TaskView } from '../task/task.js';
 import type { EventFilter, RuntimeEvent } from './events.js';
 import type { PageRequest } from './filters.js';
+import type { FlowDesk } from './flow-desk.js';
 import type { LimitInForce } from './limiting.js';
 import type { ScheduleDesk } from './schedule-desk.js';
 
@@ -25,6 +26,7 @@ export interface DeskItem {
 
 /** Arguments come from callers unchecked; each call throws as the method of `Runtime` that has its name. */
 export interface Desk {
+  readonly flows: FlowDesk;
   enqueue(name: string, payload: unknown, options: EnqueueOptions | undefined): Promise<Receipt>;
   enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Receipt[]>;
   /** @param take  What to make of the settled task. */

@@ -13,6 +13,7 @@ import { checkEventFilter, type PageRequest } from './filters.js';
 import type { EncodedTask } from './front.js';
 import { Intake } from './intake.js';
 import type { LimitInForce } from './limiting.js';
+import { LocalFlows } from './local-flows.js';
 import { Pauses } from './pauses.js';
 import type { RunningItem } from './running-item.js';
 import { LocalSchedules } from './schedules.js';
@@ -29,6 +30,7 @@ export interface DeskParts {
 
 export class LocalDesk implements Desk {
   readonly schedules: LocalSchedules;
+  readonly flows: LocalFlows;
   readonly #parts: DeskParts;
   readonly #administration: Administration;
   readonly #intake: Intake;
@@ -39,6 +41,8 @@ export class LocalDesk implements Desk {
     this.#parts = parts;
     this.#administration = new Administration(parts);
     this.#intake = new Intake(backend.broker, coordinator, (id) => this.cancel(id));
+    const { concealed } = this.#administration;
+    this.flows = new LocalFlows({ backend, coordinator, concealed });
     this.#pauses = new Pauses(backend.keyValue, coordinator, options);
     this.schedules = new LocalSchedules(parts);
     coordinator.scheduler.cancel = (id) => this.cancel(id);

@@ -9,6 +9,7 @@ import { ProtocolError } from '#src/errors.js';
 import type { OwnersDesk } from '#src/remote/moving-desk.js';
 import { MAX_UNSENT_BYTES, PART_BYTES, PROTOCOL } from '#src/remote/protocol.js';
 import { type Reached, reachOwner } from '#src/remote/reach.js';
+import { planFlow } from '#src/task/flow.js';
 import { frameOf } from '#src/wire/frames.js';
 import { rejection } from '../runtime/harness.js';
 
@@ -51,10 +52,23 @@ async function reach(first: unknown): Promise<OwnersDesk> {
 }
 
 describe('a client', () => {
-  it('puts no more of a large batch together than its owner takes', async () => {
+  const COUNT = 50_000;
+  const payload = 'x'.repeat(1_000);
+  const LARGE: readonly [what: string, put: (desk: OwnersDesk) => Promise<unknown>][] = [
+    ['batch', (desk) => desk.enqueueBatch(Array.from({ length: COUNT }, () => ({ name: 'x', payload })))],
+    [
+      'flow',
+      (desk) => {
+        const plan = planFlow((f) => {
+          for (let at = 0; at < COUNT; at++) f.task('x', payload);
+        });
+        return desk.flows.enqueue(plan, {});
+      },
+    ],
+  ];
+  it.each(LARGE)('puts no more of a large %s together than its owner takes', async (_what, put) => {
     const desk = await reach(WELCOME);
-    const item = { name: 'x', payload: 'x'.repeat(1_000) };
-    const batch = desk.enqueueBatch(Array.from({ length: 50_000 }, () => item));
+    const batch = put(desk);
     batch.catch(() => {});
     for (let turn = 0; turn < 500; turn++) await new Promise(setImmediate);
     expect(client.writableLength).toBeGreaterThan(MAX_UNSENT_BYTES);

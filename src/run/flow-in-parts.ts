@@ -1,0 +1,160 @@
+/**
+ * A flow on its way into the broker, node by node. What fits one commit is kept until it is complete; of a
+ * larger one the broker gets parts, between which the host's event loop turns. Large payloads are in their
+ * files by then.
+ */
+import type { AcceptedFlow, FlowHead, FlowIntake, FlowNode, Flows } from '../broker/flows.js';
+import { MAX_NODES_AT_ONCE } from '../broker/flows.js';
+import type { EpochMs } from '../clock.js';
+import type { NewTask } from '../task/task.js';
+import type { Coordinator } from './coordinator.js';
+
+/** What is kept of a flow that fits one commit. */
+const MAX_KEPT_BYTES = 64 * 1024 * 1024;
+/** A part ends at so many nodes or bytes: about the time that the host can spare in one turn. */
+const PART_NODES = 1_000;
+const PART_BYTES = 1024 * 1024;
+
+interface Closed {
+  readonly flushed: Promise<AcceptedFlow>;
+}
+
+/** What flows that come in at once have to do with each other. */
+export interface FlowAdmission {
+  /** Asked before one goes to the broker in parts; throws when too many do. */
+  checkRoom(): void;
+  /** Small ones go to the broker one by one: it takes in few at once, and these take a moment each. */
+  inTurn<Value>(go: () => Promise<Value>): Promise<Value>;
+}
+
+export class FlowInParts {
+  readonly #flows: Flows;
+  readonly #head: FlowHead;
+  readonly #coordinator: Coordinator;
+  readonly #admission: FlowAdmission;
+  /** For events: of each task its name and queue, of a join nothing; absent while nobody listens. */
+  readonly #told: ({ readonly name: string; readonly queue: string } | undefined)[] | undefined;
+  #intake: FlowIntake | undefined;
+  #nodes: FlowNode[] = [];
+  #bytes = 0;
+  /** Those of the last part whose payloads are in files. */
+  #apart: NewTask[] = [];
+  #dueAt: EpochMs = Number.POSITIVE_INFINITY;
+  /** Nodes and bytes since the event loop turned. */
+  #turnNodes = 0;
+  #turnBytes = 0;
+
+  constructor(flows: Flows, head: FlowHead, coordinator: Coordinator, admission: FlowAdmission) {
+    this.#flows = flows;
+    this.#head = head;
+    this.#coordinator = coordinator;
+    this.#admission = admission;
+    this.#told = coordinator.events.wants('enqueued') ? [] : undefined;
+  }
+
+  /** It goes to the broker in parts. */
+  get isStaged(): boolean {
+    return this.#intake !== undefined;
+  }
+
+  /** Payloads that are in memory. */
+  get keptBytes(): number {
+    return this.#bytes;
+  }
+
+  /** One call at a time. A promise only where the next node has to wait. */
+  add(node: FlowNode): Promise<void> | undefined {
+    let bytes = 0;
+    if (node.kind === 'task') {
+      const { name, queue, body, runAt } = node.task;
+      bytes = body.length;
+      if (runAt !== undefined && runAt < this.#dueAt) this.#dueAt = runAt;
+      this.#told?.push({ name, queue });
+    } else this.#told?.push(undefined);
+    this.#nodes.push(node);
+    this.#bytes += bytes;
+    this.#turnBytes += bytes;
+    if (++this.#turnNodes < PART_NODES && this.#turnBytes < PART_BYTES) return undefined;
+    this.#turnNodes = 0;
+    this.#turnBytes = 0;
+    return this.#turn();
+  }
+
+  /** Resolves when all of it is accepted. `abandon` it when it is not. */
+  async accept(): Promise<AcceptedFlow> {
+    const { promoter, idle } = this.#coordinator;
+    this.#coordinator.checkOpen();
+    const nodes = await this.#takeNodes();
+    const isSmall = this.#intake === undefined && nodes.length <= MAX_NODES_AT_ONCE;
+    const close = (): Promise<Closed> => this.#close(nodes);
+    const { flushed } = await (isSmall ? this.#admission.inTurn(close) : close());
+    const accepted = await flushed;
+    if (Number.isFinite(this.#dueAt)) promoter.due(this.#dueAt);
+    idle.look();
+    await this.#tell(accepted);
+    return accepted;
+  }
+
+  /** Resolves when nothing of it is left; does nothing once it is accepted. */
+  async abandon(): Promise<void> {
+    this.#nodes = [];
+    this.#bytes = 0;
+    await this.#intake?.abandon();
+    this.#coordinator.gather.drop(this.#apart);
+    this.#coordinator.idle.look();
+  }
+
+  async #turn(): Promise<void> {
+    const isKept = this.#intake === undefined && this.#bytes <= MAX_KEPT_BYTES;
+    if (!isKept || this.#nodes.length > MAX_NODES_AT_ONCE) await this.#give(await this.#takeNodes());
+    await new Promise(setImmediate);
+  }
+
+  /** Resolves when the next flow may come, before this one is flushed. */
+  async #close(nodes: readonly FlowNode[]): Promise<Closed> {
+    await this.#give(nodes);
+    this.#coordinator.checkOpen();
+    // What was enqueued before in the same turn stands before it.
+    this.#coordinator.gather.flush();
+    const flushed = this.#intake!.accept();
+    // Awaited once the next flow has its turn.
+    flushed.catch(() => {});
+    return { flushed };
+  }
+
+  /** What came since the last time, its large payloads in files. */
+  async #takeNodes(): Promise<readonly FlowNode[]> {
+    const { gather } = this.#coordinator;
+    const nodes = this.#nodes;
+    this.#nodes = [];
+    this.#bytes = 0;
+    this.#apart = [];
+    for (const [at, node] of nodes.entries()) {
+      if (node.kind !== 'task' || !gather.isLarge(node.task)) continue;
+      const task = await gather.apart(node.task);
+      this.#apart.push(task);
+      nodes[at] = { ...node, task };
+    }
+    return nodes;
+  }
+
+  async #give(nodes: readonly FlowNode[]): Promise<void> {
+    this.#coordinator.checkOpen();
+    if (this.#intake === undefined && nodes.length > MAX_NODES_AT_ONCE) this.#admission.checkRoom();
+    this.#intake ??= this.#flows.flow(this.#head);
+    for (let from = 0; from < nodes.length; from += MAX_NODES_AT_ONCE) {
+      await this.#intake.add(nodes.slice(from, from + MAX_NODES_AT_ONCE));
+    }
+  }
+
+  async #tell({ nodes }: AcceptedFlow): Promise<void> {
+    const { events, clock } = this.#coordinator;
+    if (this.#told === undefined) return;
+    for (const [at, of] of this.#told.entries()) {
+      if (!events.wants('enqueued')) return;
+      if (at % PART_NODES === PART_NODES - 1) await new Promise(setImmediate);
+      if (of === undefined) continue;
+      events.tell({ kind: 'enqueued', taskId: nodes.ticket(at).id, ...of, at: clock.now() });
+    }
+  }
+}
