@@ -190,7 +190,33 @@ export interface ParentsPage {
   readonly after?: string;
 }
 
+/** What happened without a settlement that a claim would be told of; flushed. */
+export type FlowNews =
+  | {
+      readonly kind: 'member';
+      readonly id: TaskId;
+      readonly name: string;
+      readonly queue: string;
+      readonly state: 'dead' | 'cancelled';
+      readonly reason: string;
+    }
+  | { readonly kind: 'flow'; readonly flow: SettledFlow };
+
+/** Who runs the tasks of a backend is told what its flows do by themselves. */
+export interface FlowListener {
+  /** A member that was let go is to run at this instant. */
+  due(at: EpochMs): void;
+  /** What had been put off for a later commit was done: counts may be others. */
+  moved(): void;
+  /** Whether anybody wants `news`; else none are made. */
+  wantsNews(): boolean;
+  news(news: readonly FlowNews[]): void;
+}
+
 export interface Flows {
+  /** There is one listener; a later one takes its place. */
+  listen(listener: FlowListener): void;
+
   /**
    * Begins to take a flow in.
    * @throws {InvalidArgumentError} {@link StoreFencedError}

@@ -14,6 +14,7 @@ import type { NewTask, TaskId, TaskView } from '../task/task.js';
 import { Dispatcher } from './dispatcher.js';
 import { Events } from './events.js';
 import { Executor, type ExecutorHost } from './executor.js';
+import { listenToFlows } from './flow-listening.js';
 import { Front } from './front.js';
 import { Gather } from './gather.js';
 import { Idle } from './idle.js';
@@ -108,6 +109,10 @@ export class Coordinator implements ExecutorHost {
     const { front, gather, telling } = this;
     const due = (at: number): void => this.promoter.due(at);
     this.scheduler = new Scheduler({ backend, options, front, gather, telling, due });
+    const { events, idle, promoter } = this;
+    if (backend.flows !== undefined) {
+      listenToFlows(backend.flows, { events, idle, promoter, now: () => clock.now() });
+    }
     this.broker.onReady(() => this.#dispatcher.wake());
     this.broker.onFenced((error) => this.#fenced(error));
     this.broker.pace(() => this.#pace());

@@ -4,9 +4,10 @@
  * `millrace:<kind>`.
  */
 import diagnostics from 'node:diagnostics_channel';
+import type { FlowId } from '../broker/flows.js';
 import type { EpochMs } from '../clock.js';
 import type { StoredError } from '../task/stored-error.js';
-import type { TaskId } from '../task/task.js';
+import type { FinalState, TaskId } from '../task/task.js';
 import type { Isolation } from '../task/task-options.js';
 import { EventQueue } from './event-queue.js';
 
@@ -57,6 +58,17 @@ export type RuntimeEvent =
       readonly name: string;
       readonly at: EpochMs;
     }
+  /** A flow has ended: every task of it is final. */
+  | {
+      readonly kind: 'flow';
+      readonly flowId: FlowId;
+      readonly state: FinalState;
+      readonly total: number;
+      readonly completed: number;
+      readonly dead: number;
+      readonly cancelled: number;
+      readonly at: EpochMs;
+    }
   | { readonly kind: 'paused' | 'resumed'; readonly queue: string; readonly at: EpochMs }
   | { readonly kind: 'fenced'; readonly error: Error; readonly at: EpochMs }
   | {
@@ -83,6 +95,7 @@ export const EVENT_KINDS = [
   'log',
   'fired',
   'misfired',
+  'flow',
   'paused',
   'resumed',
   'fenced',

@@ -20,6 +20,7 @@ import { delayThemes } from './conformance/delay.js';
 import { enqueueThemes } from './conformance/enqueue.js';
 import { flowEndThemes } from './conformance/flow-ends.js';
 import { flowMemberThemes } from './conformance/flow-members.js';
+import { flowNewsThemes } from './conformance/flow-news.js';
 import { flowSizeThemes } from './conformance/flow-sizes.js';
 import { flowThemes } from './conformance/flows.js';
 import { inspectThemes } from './conformance/inspect.js';
@@ -101,6 +102,7 @@ const THEMES: readonly Theme[] = [
   ...flowMemberThemes,
   ...flowEndThemes,
   ...flowSizeThemes,
+  ...flowNewsThemes,
   ...windowThemes,
   ...reopenThemes,
 ];

@@ -15,6 +15,7 @@ import type { FlowId, FlowView, SettledFlow } from '../flows.js';
 import { flowIdOf } from './claim.js';
 import type { Core } from './core.js';
 import { type Flow, openFlow, sealFlow } from './flow-rows.js';
+import { FlowTelling } from './flow-telling.js';
 import { u48 } from './keys.js';
 
 /** Flows kept in memory while nothing changes them. */
@@ -26,6 +27,7 @@ interface Waiter {
 }
 
 export class FlowBook {
+  readonly telling: FlowTelling;
   readonly #core: Core;
   readonly #flows = new Map<number, Flow>();
   readonly #changed = new Set<number>();
@@ -34,6 +36,7 @@ export class FlowBook {
 
   constructor(core: Core) {
     this.#core = core;
+    this.telling = new FlowTelling(core);
   }
 
   /** @throws {StoreCorruptError} */
@@ -100,7 +103,9 @@ export class FlowBook {
     const settledAt = this.#core.now();
     const expiresAt = settledAt + flow.retentionMs[state];
     this.#core.commits.turn.expiries.add(expiresAt, 'flow', u48(number));
-    this.#tell(this.change(number, { phase: state, settledAt, expiresAt }));
+    const ended = this.change(number, { phase: state, settledAt, expiresAt });
+    this.telling.flowEnded(() => this.settledOf(ended));
+    this.#tell(ended);
   }
 
   /** Puts the rows that changed since the last call. */

@@ -89,7 +89,8 @@ export class FlowErrands {
     if (isFinal(stored.state)) return;
     const at = this.#core.refPlaces.get(key);
     const record = at?.segment.records[at.index] ?? stored;
-    this.#finals.cancelNow({ kind: 'record', record }, reason, this.#core.now(), 0);
+    const answer = this.#finals.cancelNow({ kind: 'record', record }, reason, this.#core.now(), 0);
+    if (answer.kind === 'cancelled') this.#book.telling.memberEnded(record, 'cancelled', reason);
   }
 
   /**

@@ -29,6 +29,7 @@ import {
   statusFor,
   withStatus,
 } from './flow-rows.js';
+import type { FlowTelling } from './flow-telling.js';
 import { readU48, taskKey, u48 } from './keys.js';
 import { freshAt, type Location, locate } from './locating.js';
 import type { Readying } from './readying.js';
@@ -46,6 +47,7 @@ export interface Parent {
 }
 
 export class FlowGraph {
+  readonly telling: FlowTelling;
   readonly #core: Core;
   readonly #book: FlowBook;
   readonly #settling: Settling;
@@ -58,6 +60,7 @@ export class FlowGraph {
   constructor(core: Core, book: FlowBook, settling: Settling, readying: Readying) {
     this.#core = core;
     this.#book = book;
+    this.telling = book.telling;
     this.#settling = settling;
     this.#readying = readying;
   }
@@ -149,6 +152,7 @@ export class FlowGraph {
       return;
     }
     record.state = 'scheduled';
+    this.telling.due(record.runAt);
     tables.put('task', key, sealRecord(record));
     tables.put('later', laterKey(record), EMPTY);
     counters.add(queueNames.number(record.queue), 'scheduled', 1);
@@ -158,6 +162,7 @@ export class FlowGraph {
     this.unblock(record);
     record.reason = 'parent-dead';
     this.#settling.putFinal(record, 'dead', this.#core.now(), Number.POSITIVE_INFINITY);
+    this.telling.memberEnded(record, 'dead', record.reason);
   }
 
   /** A member is not blocked any more; the caller says what it is instead. */

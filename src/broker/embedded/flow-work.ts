@@ -265,6 +265,7 @@ export class FlowWork {
       this.#isWaiting = false;
       if (this.#core.commits.ended === undefined) this.advance();
       if (!this.#isWaiting) this.end();
+      this.#graph.telling.moved();
     };
     this.#core.commits.changed().then(go, go);
   }

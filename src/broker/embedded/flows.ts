@@ -62,6 +62,7 @@ export class EmbeddedFlows implements Flows {
   readonly #settling: FlowSettling;
   readonly #reading: FlowReading;
   readonly #parts: IntakeParts;
+  readonly listen: Flows['listen'] = (listener) => this.#book.telling.listen(listener);
 
   constructor(
     core: Core,
