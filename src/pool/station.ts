@@ -3,11 +3,12 @@
  * deadlines. Reports items as they finish and decides whom a thread's death is charged to. Replacing the
  * thread is the slot's business (`thread-slot.ts`).
  */
-import type { BatchMessage, Command, Note } from '../../workers/protocol.js';
+import type { BatchMessage, Note } from '../../workers/protocol.js';
 import type { Clock } from '../clock.js';
 import { encodeValue } from '../task/codec.js';
 import type { ServiceCall } from '../task/define-types.js';
 import { storeError } from '../task/stored-error.js';
+import { type Asked, answerOf } from './answers.js';
 import { PoolBatch, type PoolClock } from './batch.js';
 import { blame } from './blame.js';
 import { RELEASED } from './outcome.js';
@@ -176,20 +177,9 @@ export class Station<Token> {
     const item = batch?.items[note.index];
     if (batch === undefined || item === undefined) return;
     const { listener } = this.#owner;
-    if (note.kind === 'enqueue' && note.call !== undefined) {
-      const { call, request } = note;
-      this.#answer(call, async () => {
-        const id = await listener.enqueue(item.token, request);
-        return { kind: 'enqueued', call, id };
-      });
-      return;
-    }
-    if (note.kind === 'parents') {
-      const { call, request } = note;
-      this.#answer(call, async () => {
-        const page = await listener.parents(item.token, request);
-        return { kind: 'parents', call, page };
-      });
+    const asked = answerOf(note, item.token, listener);
+    if (asked !== undefined) {
+      this.#answer(asked);
       return;
     }
     const kept = batch.keep(note);
@@ -204,7 +194,7 @@ export class Station<Token> {
   }
 
   /** What a handler asked is answered, or refused with what the answering throws. */
-  #answer(call: number, answer: () => Promise<Command>): void {
+  #answer({ call, answer }: Asked): void {
     answer()
       .then((command) => this.thread.command(command))
       .catch((error) => this.thread.command({ kind: 'refused', call, error: storeError(error) }));
