@@ -7,13 +7,23 @@ import { MillraceError, show } from './base.js';
  */
 export class QueueFullError extends MillraceError {
   readonly code = 'ERR_MILLRACE_QUEUE_FULL';
+  /** What is full, in words. */
+  readonly what: string;
+  /** How much of it there would be. */
   readonly pending: number;
   readonly limit: number;
+  /** Whose limit it is, when that is one queue's; `undefined` for all tasks together. */
+  readonly queue: string | undefined;
 
-  constructor(what: string, pending: number, limit: number) {
-    super(`${what}: ${pending} of at most ${limit}; enqueue again when some are done`);
+  constructor(what: string, pending: number, limit: number, queue?: string) {
+    super(
+      `${what}${queue === undefined ? '' : ` in queue ${show(queue)}`}: ` +
+        `${pending} of at most ${limit}; enqueue again when some are done`,
+    );
+    this.what = what;
     this.pending = pending;
     this.limit = limit;
+    this.queue = queue;
   }
 }
 
@@ -22,6 +32,10 @@ export class StoreFullError extends MillraceError {
   readonly code = 'ERR_MILLRACE_STORE_FULL';
   readonly path: string;
   readonly limit: 'maxBytes' | 'minFreeBytes';
+  /** What the store would use, or what would stay free. */
+  readonly bytes: number;
+  /** The most of it, or the least, at which tasks are taken. */
+  readonly bound: number;
 
   constructor(path: string, limit: 'maxBytes' | 'minFreeBytes', bytes: number, bound: number) {
     super(
@@ -32,6 +46,8 @@ export class StoreFullError extends MillraceError {
     );
     this.path = path;
     this.limit = limit;
+    this.bytes = bytes;
+    this.bound = bound;
   }
 }
 

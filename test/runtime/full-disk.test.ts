@@ -71,7 +71,8 @@ it('refuses tasks beyond maxBytes, and takes them again when the store has empti
     });
   }
   expect(refused).toBeInstanceOf(StoreFullError);
-  expect(refused).toMatchObject({ code: 'ERR_MILLRACE_STORE_FULL', limit: 'maxBytes' });
+  expect(refused).toMatchObject({ code: 'ERR_MILLRACE_STORE_FULL', limit: 'maxBytes', bound: 1_800_000 });
+  expect((refused as StoreFullError).bytes).toBeGreaterThan(1_800_000);
   full.start();
   await full.whenIdle();
   await full.stop();
