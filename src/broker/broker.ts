@@ -9,7 +9,7 @@
  */
 import type { EpochMs } from '../clock.js';
 import type { Ownership } from '../owner/ownership.js';
-import type { FinalState, LogLine, NewTask, Tally, TaskId } from '../task/task.js';
+import type { FinalState, Level, LogLine, NewTask, Tally, TaskId } from '../task/task.js';
 import type { TaskOptions } from '../task/task-options.js';
 import type { Blobs } from './blobs.js';
 import type { FlowId, Flows } from './flows.js';
@@ -145,6 +145,14 @@ export interface Broker {
   delete(id: TaskId): Promise<void>;
 
   /**
+   * Cancels ready tasks of the lowest levels, reason `shed`, so that more important ones find room: lowest
+   * level first, in it the newest first. Flushed with what is enqueued in the same turn. Members of a flow
+   * are passed over. Bounded in work: it may find fewer than there are.
+   * @returns  What was cancelled.
+   */
+  shed(request: ShedRequest): readonly ShedTask[];
+
+  /**
    * Resolves when the task is final and that is flushed; at once when it already is. Cannot be missed.
    * @throws {UnknownTaskError} when no such task was accepted; {@link ResultExpiredError} when it was pruned.
    */
@@ -162,6 +170,13 @@ export interface Broker {
 
   /** About how many tasks could be claimed now; a hint for batch sizes, cheap to ask. */
   backlog(): number;
+  /**
+   * How many tasks are scheduled, ready or blocked, those in hand included; of one queue, or of all. Cheap to
+   * ask.
+   */
+  waiting(queue?: string): number;
+  /** Whether the store would take tasks of so many bytes now. */
+  hasRoom(bytes: number): boolean;
   /** Calls `wake` whenever tasks may have become claimable; for the dispatcher. */
   onReady(wake: () => void): void;
   /** Called once when the store stops accepting after a write error or a takeover. */
@@ -269,6 +284,26 @@ export interface Claim extends Head {
 
 export interface Hold {
   release(): void;
+}
+
+export interface ShedRequest {
+  /** Tasks of this queue; by default of all. */
+  readonly queue?: string;
+  /** Tasks of lower levels than this. */
+  readonly below: Level;
+  readonly most: number;
+  /** None where fewer than these are found. */
+  readonly least: number;
+  readonly now: EpochMs;
+  /** How long such a task stays listed. */
+  keepMs(task: ShedTask): number;
+}
+
+export interface ShedTask {
+  readonly id: TaskId;
+  readonly name: string;
+  readonly queue: string;
+  readonly options: TaskOptions | undefined;
 }
 
 export type CancelAnswer =

@@ -35,6 +35,7 @@ import { resultThemes } from './conformance/results.js';
 import { retentionThemes } from './conformance/retention.js';
 import { scheduleThemes } from './conformance/schedules.js';
 import { settleThemes } from './conformance/settle.js';
+import { shedThemes } from './conformance/shed.js';
 import { stageThemes } from './conformance/stages.js';
 import {
   type OpenForTest,
@@ -90,6 +91,7 @@ const THEMES: readonly Theme[] = [
   ...blobThemes,
   ...retentionThemes,
   ...controlThemes,
+  ...shedThemes,
   ...unhandledThemes,
   ...laneThemes,
   ...laneMoveThemes,

@@ -194,6 +194,17 @@ describe('the file of a payload', () => {
     await untilFiles(0);
   });
 
+  it('goes when its task was shed and pruned', async () => {
+    const [id] = await enqueue(2 * MIB);
+    const shed = backend.broker.shed({ below: 9, most: 5, least: 1, now, keepMs: () => KEEP_MS });
+    expect(shed.map((task) => task.id)).toEqual([id]);
+    await backend.broker.settle([]);
+    // It may be redriven until then.
+    expect(files()).toHaveLength(1);
+    await prune();
+    await untilFiles(0);
+  });
+
   it('is shared by small ones, and goes with the last of them once it is full', async () => {
     await enqueue(...Array.from({ length: 30 }, () => 40_000));
     expect(files()).toHaveLength(2);

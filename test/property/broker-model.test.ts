@@ -126,6 +126,11 @@ const rest: fc.Arbitrary<Step>[] = [
       step(`${verb} ${pick} keep ${keep}`, (rig) => rig.act(verb as 'cancel', pick, keep)),
     ),
   fc
+    .tuple(fc.integer({ min: 1, max: 9 }), fc.constantFrom(1, 3, 100), keepMs)
+    .map(([below, most, keep]) =>
+      step(`shed ${most} below ${below} keep ${keep}`, (rig) => rig.shed(below, most, keep)),
+    ),
+  fc
     .tuple(fc.integer({ min: 0, max: 15_000 }), fc.constantFrom(1, 3, 100))
     .map(([ms, limit]) => step(`tick ${ms}, promote ${limit}`, (rig) => rig.tick(ms, limit))),
   fc

@@ -176,6 +176,10 @@ export class Model {
     return Math.min(due.length, limit);
   }
 
+  waiting(): number {
+    return this.tasks.filter(({ state }) => ['ready', 'running', 'scheduled'].includes(state)).length;
+  }
+
   hold(line: string): void {
     this.held.set(line, true);
   }

@@ -8,14 +8,13 @@ import type { Backend, Broker, Claim, Head, Settlement, Ticket, Verdict } from '
 import { openEmbedded } from '#src/broker/embedded/broker.js';
 import type { Tables } from '#src/broker/embedded/tables.js';
 import { isBlobRef } from '#src/task/blob-ref.js';
-import { laneKind } from '#src/task/lane.js';
-import type { TaskView } from '#src/task/task.js';
 import { checkStore } from '../broker/store-check.js';
-import { payloadFor } from '../fixtures/kill-oracle.js';
 import { type ClaimMode, Gate, verdictOf } from './claim-modes.js';
 import type { Disk } from './disks.js';
 import { LargeBytes } from './large.js';
 import { endOf, isHeadOf, isKept, lineOf, Model, type ModelDraft, type ModelTask } from './model.js';
+import { shedOf } from './shed-of.js';
+import { verifyTasks } from './verify-tasks.js';
 import { told, type Waiting } from './waiting.js';
 
 export type Ending = 'complete' | 'complete with a note' | 'bury' | 'cancel' | 'release' | 'retry';
@@ -295,6 +294,11 @@ export class Rig {
     this.#changed();
   }
 
+  shed(below: number, most: number, keepMs: number): void {
+    for (const task of shedOf(this.model, this.#broker, below, most, keepMs)) this.#announce(task);
+    this.#changed();
+  }
+
   tick(ms: number, limit: number): void {
     this.model.now += ms;
     const promoted = this.model.promote(limit);
@@ -368,37 +372,8 @@ export class Rig {
     });
     const some = told.filter(([, each]) => Object.keys(each).length > 0);
     assert.deepEqual(Object.fromEntries(some), this.model.counts());
-    await this.#verifyTasks();
+    await verifyTasks(this.model, this.#backend.inspect!);
     assert.deepEqual(this.corrupt, []);
-  }
-
-  async #verifyTasks(): Promise<void> {
-    const listed = new Map<string, TaskView>();
-    for (let after: string | undefined, pages = 0; pages === 0 || after !== undefined; pages++) {
-      const page = await this.#backend.inspect!.list({}, 7, after);
-      after = page.after;
-      for (const task of page.tasks) {
-        assert.ok(!listed.has(task.id), 'a task is listed once');
-        listed.set(task.id, task);
-      }
-    }
-    for (const task of this.model.tasks) {
-      const view = await this.#backend.inspect!.get(task.id);
-      const isGone = task.state === 'deleted' || task.state === 'pruned';
-      assert.equal(view?.state, isGone ? undefined : task.state, task.text);
-      assert.deepEqual(listed.get(task.id), view, task.text);
-      if (view === undefined) continue;
-      assert.deepEqual([view.priority, view.queue, view.name], [task.level, task.queue, task.name]);
-      const isWaiting = task.state === 'ready' || task.state === 'running';
-      assert.equal(view.unhandled, isWaiting && laneKind(task.lane) === 'aside');
-      assert.equal(view.failures, task.failures);
-      if (view.body !== undefined) assert.ok(payloadFor(task.text).equals(view.body), task.text);
-      if (view.result !== undefined) assert.ok(payloadFor(task.ending).equals(view.result), task.text);
-    }
-    assert.equal(
-      listed.size,
-      this.model.tasks.filter(({ state }) => state !== 'deleted' && state !== 'pruned').length,
-    );
   }
 
   async reopen(): Promise<void> {

@@ -17,6 +17,8 @@ import type {
   OrderRules,
   Pace,
   Settlement,
+  ShedRequest,
+  ShedTask,
   Stage,
   Verdict,
 } from '../broker.js';
@@ -35,6 +37,7 @@ import { Pruning } from './pruning.js';
 import { Readying } from './readying.js';
 import { decodeNote, type Note, sealNote } from './record.js';
 import { Settling } from './settling.js';
+import { Shedding } from './shed.js';
 import { EmbeddedStage } from './stage.js';
 import { Stages } from './stages.js';
 import { Uniques } from './uniques.js';
@@ -95,6 +98,7 @@ export class EmbeddedBroker implements Broker {
   readonly #readying: Readying;
   readonly #claiming: Claiming;
   readonly #pruning: Pruning;
+  readonly #shedding: Shedding;
   readonly #stages: Stages;
   readonly #limits: IntakeLimits;
   readonly #hold: (claims: readonly EmbeddedClaim[]) => Hold;
@@ -116,6 +120,7 @@ export class EmbeddedBroker implements Broker {
     this.finals = new Finals(core, this.#settling, this.#readying, uniques);
     this.#intake = new Intake(core, uniques, options.limits, this.finals);
     this.#pruning = new Pruning(core);
+    this.#shedding = new Shedding(core, this.finals);
     this.#limits = options.limits;
     const [settling, readying, { finals }, intake] = [this.#settling, this.#readying, this, this.#intake];
     const views = new Views(core, (claim) => this.isUnstarted(claim));
@@ -189,6 +194,10 @@ export class EmbeddedBroker implements Broker {
     return this.finals.delete(id);
   }
 
+  shed(request: ShedRequest): readonly ShedTask[] {
+    return this.#shedding.shed(request);
+  }
+
   settled(id: string) {
     return this.finals.settled(id);
   }
@@ -215,6 +224,17 @@ export class EmbeddedBroker implements Broker {
   backlog(): number {
     const { residentTasks, heldTasks, lines } = this.#core;
     return residentTasks - heldTasks + (lines.hasSpilled ? SPILLED_BACKLOG : 0);
+  }
+
+  waiting(queue?: string): number {
+    const { counters, queueNames } = this.#core;
+    if (queue === undefined) return counters.waiting();
+    const number = queueNames.find(queue);
+    return number === undefined ? 0 : counters.waiting(number);
+  }
+
+  hasRoom(bytes: number): boolean {
+    return this.#limits.hasSpace?.(bytes) ?? true;
   }
 
   onReady(wake: () => void): void {

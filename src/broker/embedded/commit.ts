@@ -44,6 +44,13 @@ export class CommitCycle {
     return this.#turn;
   }
 
+  /** Segments whose first commit has not ended, oldest first. */
+  get unflushed(): readonly Segment[] {
+    return this.#inFlight === undefined
+      ? this.#turn.newSegments
+      : [...this.#inFlight.newSegments, ...this.#turn.newSegments];
+  }
+
   /** Tasks whose acceptance is not flushed, and their bytes. */
   get pendingAcceptances(): number {
     return this.#turn.acceptances + (this.#inFlight?.acceptances ?? 0);

@@ -21,11 +21,16 @@ const SLOT: Readonly<Record<Counted, number>> = Object.fromEntries(
   COUNTED.map((name, at) => [name, at]),
 ) as Record<Counted, number>;
 
+/** Where tasks are counted that wait. */
+const isWaiting: readonly boolean[] = COUNTED.map((name) => ['scheduled', 'ready', 'blocked'].includes(name));
+
 export class Counters {
   readonly #tables: Tables;
   /** By queue number. */
   readonly #counts: (Float64Array | undefined)[] = [];
   readonly #changed = new Set<number>();
+  /** Of all queues; kept from the first time that somebody asks. */
+  #waiting: number | undefined;
 
   constructor(tables: Tables) {
     this.#tables = tables;
@@ -43,10 +48,18 @@ export class Counters {
     if (counts === undefined) this.#counts[queue] = counts = new Float64Array(COUNTED.length);
     counts[SLOT[state]]! += change;
     this.#changed.add(queue);
+    if (this.#waiting !== undefined && isWaiting[SLOT[state]]) this.#waiting += change;
   }
 
   get(queue: number, state: Counted): number {
     return this.#counts[queue]?.[SLOT[state]] ?? 0;
+  }
+
+  /** Tasks of a queue, or of all, that are scheduled, ready or blocked. */
+  waiting(queue?: number): number {
+    if (queue !== undefined) return waitingIn(this.#counts[queue]);
+    this.#waiting ??= this.#counts.reduce((sum, counts) => sum + waitingIn(counts), 0);
+    return this.#waiting;
   }
 
   /** Puts the rows that changed since the last call. */
@@ -59,4 +72,8 @@ export class Counters {
     }
     this.#changed.clear();
   }
+}
+
+function waitingIn(counts: Float64Array | undefined): number {
+  return counts === undefined ? 0 : counts[SLOT.scheduled]! + counts[SLOT.ready]! + counts[SLOT.blocked]!;
 }

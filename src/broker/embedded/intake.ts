@@ -33,6 +33,8 @@ export interface IntakeLimits {
   readonly maxPendingBytes: number;
   /** Asked last before tasks are placed; throws when the store has no room for them. */
   readonly checkSpace?: (tasks: number, bytes: number) => void;
+  /** Whether it would let so many bytes in; by default always. */
+  readonly hasSpace?: (bytes: number) => boolean;
 }
 
 export type Metas = readonly (Uint8Array | undefined)[] | undefined;

@@ -75,7 +75,11 @@ async function openOwned(options: LmdbOptions, ownership: Ownership): Promise<Ba
       tables,
       where: folder,
       storeNumber: Number.parseInt(manifest.storeId.slice(0, 8), 16),
-      limits: { ...limits, checkSpace: (tasks, bytes) => space.check(tasks, bytes) },
+      limits: {
+        ...limits,
+        checkSpace: (tasks, bytes) => space.check(tasks, bytes),
+        hasSpace: (bytes) => space.refusal(bytes) === undefined,
+      },
       now,
       onCorrupt,
       suspects,

@@ -35,16 +35,23 @@ export class Space {
 
   /** @throws {StoreFullError} when `tasks` with payloads of `bytes` together must not come in. */
   check(tasks: number, bytes: number): void {
-    const { maxBytes, minFreeBytes } = this.#limits;
-    this.#look();
     const more = bytes + tasks * ROW_BYTES;
-    const most = maxBytes * (1 - HEADROOM);
-    if (this.#used + more > most) throw new StoreFullError(this.#folder, 'maxBytes', this.#used + more, most);
-    if (this.#free - more < minFreeBytes) {
-      throw new StoreFullError(this.#folder, 'minFreeBytes', this.#free - more, minFreeBytes);
-    }
+    const refusal = this.refusal(more);
+    if (refusal !== undefined) throw refusal;
     this.#used += more;
     this.#free -= more;
+  }
+
+  /** Why so many bytes more must not come in now, if so. */
+  refusal(more: number): StoreFullError | undefined {
+    const { maxBytes, minFreeBytes } = this.#limits;
+    this.#look();
+    const most = maxBytes * (1 - HEADROOM);
+    const used = this.#used + more;
+    if (used > most) return new StoreFullError(this.#folder, 'maxBytes', used, most);
+    const free = this.#free - more;
+    if (free < minFreeBytes) return new StoreFullError(this.#folder, 'minFreeBytes', free, minFreeBytes);
+    return undefined;
   }
 
   #look(): void {
