@@ -64,10 +64,11 @@ export class Access<Module = AnyModule> {
   }
 
   /**
-   * Puts a task into its queue. Resolves when it is flushed: then it survives a crash and a power loss.
+   * Puts a task into its queue. Resolves when it is flushed: then it survives a crash and a power loss. With
+   * no room it does what `whenFull` says: rejects, waits until there is some or `signal` aborts, or sheds.
    * @throws (rejects) {@link InvalidNameError} {@link UnknownOptionError} {@link InvalidArgumentError}
    *   {@link NotEncodableError} {@link TooLargeError} {@link QueueFullError} {@link DuplicateTaskError}
-   *   {@link StoreFencedError} {@link StoppedError}; nothing is stored then.
+   *   {@link StoreFullError} {@link StoreFencedError} {@link StoppedError}; nothing is stored then.
    */
   async enqueue<Name extends NameOf<Module>>(
     name: Name,
@@ -81,7 +82,8 @@ export class Access<Module = AnyModule> {
   /**
    * Puts up to 10,000,000 tasks in, all or none of them. More than 20,000 are stored in several commits, and
    * become ready together with the last one; until then `counts()` shows them as blocked, and `batch` must
-   * not be changed. They stand in line where this call began.
+   * not be changed. They stand in line where this call began. With no room, the strictest `whenFull` of its
+   * tasks holds for all of them; more than 20,000, or more than ever fit, are refused.
    * @throws (rejects) as {@link Access.enqueue}
    * @throws (rejects) {@link UnsupportedError} for `unique` in a batch of more than 20,000.
    */

@@ -9,7 +9,15 @@ import type { HandlerInfo } from './pool/pool.js';
 import { decodeValue, encodeValue } from './task/codec.js';
 import type { CheckedLimits } from './task/limit-rule.js';
 
-const LIMITS = ['maxPayloadBytes', 'maxBufferBytes', 'maxResultBytes', 'maxBytes', 'minFreeBytes'] as const;
+const LIMITS = [
+  'maxPayloadBytes',
+  'maxBufferBytes',
+  'maxResultBytes',
+  'maxBytes',
+  'minFreeBytes',
+  'maxWaiting',
+  'whenFull',
+] as const;
 
 export interface Manifest {
   readonly handlers: readonly HandlerInfo[];

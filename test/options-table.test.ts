@@ -63,6 +63,7 @@ const OBJECT: Case = {
 const DURATION = integer(0, TEN_YEARS_MS);
 const KEPT = integer(0, TEN_YEARS_MS, [Infinity]);
 const WAIT = real(0, TEN_YEARS_MS, [Infinity]);
+const WAITING = integer(1, Number.MAX_SAFE_INTEGER, [Infinity]);
 const INSTANT: Case = {
   takes: [0, 1.5, Date.now(), new Date(), new Date('9999-12-31T23:59:59.999Z')],
   refuses: [
@@ -202,8 +203,10 @@ const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
         Array(1_001),
       ],
     },
+    whenFull: choice('wait', 'reject', 'shed'),
+    signal: SIGNAL,
   },
-  queue: { maxThreads: integer(1, 1_024), perThread: integer(1, 1_000), paused: FLAG },
+  queue: { maxThreads: integer(1, 1_024), perThread: integer(1, 1_000), maxWaiting: WAITING, paused: FLAG },
   hook: {
     backoff: { takes: [noop], refuses: [1, {}, null] },
     validate: {
@@ -291,6 +294,8 @@ const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
     maxPayloadBytes: bytes(GIB),
     maxBufferBytes: bytes(GIB),
     maxResultBytes: bytes(GIB),
+    maxWaiting: WAITING,
+    whenFull: choice('wait', 'reject', 'shed'),
     maxPendingEnqueues: integer(1, 10_000_000),
     maxPendingBytes: bytes(64 * GIB),
     maxBytes: integer(1_048_576, Number.MAX_SAFE_INTEGER, [Infinity]),

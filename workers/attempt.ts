@@ -138,6 +138,9 @@ export class AttemptRun {
     if (options.transfer !== undefined) {
       throw new InvalidArgumentError('options.transfer', 'absent: payloads enqueued by a handler are copied');
     }
+    if (options.signal !== undefined) {
+      throw new InvalidArgumentError('options.signal', 'absent: signals do not cross to the host');
+    }
     const said = this.#saidSomething();
     if (said.enqueues === MAX_ENQUEUES)
       throw new TooLargeError('list of enqueues', said.enqueues + 1, MAX_ENQUEUES);

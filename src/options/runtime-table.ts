@@ -22,7 +22,15 @@ import {
   value,
 } from './rule.js';
 import { object, plainObject, record } from './shape.js';
-import { MAX_DURATION_MS, MAX_THREADS, QUEUE_FIELDS, TASK_FIELDS } from './task-table.js';
+import {
+  abortSignal,
+  MAX_DURATION_MS,
+  MAX_THREADS,
+  maxWaiting,
+  QUEUE_FIELDS,
+  TASK_FIELDS,
+  whenFull,
+} from './task-table.js';
 import type {
   ClientOptions,
   OpenOptions,
@@ -44,12 +52,6 @@ function hasMethods(given: unknown, ...methods: readonly string[]): boolean {
   if ((typeof given !== 'object' && typeof given !== 'function') || given === null) return false;
   return methods.every((method) => typeof (given as Record<string, unknown>)[method] === 'function');
 }
-
-const abortSignal = value('AbortSignal', 'an AbortSignal', (given) => {
-  return (
-    hasMethods(given, 'addEventListener') && typeof (given as { aborted?: unknown }).aborted === 'boolean'
-  );
-});
 
 const aFunction = value('function', 'a function', (given) => typeof given === 'function');
 
@@ -260,6 +262,12 @@ export const RUNTIME_FIELDS = {
     'Binary parts of a payload or result together, or of `transfer`.',
   ),
   maxResultBytes: field(bytes(GIB), 16 * MIB, 'Largest encoded result, its binary parts not counted.'),
+  maxWaiting: field(maxWaiting, Infinity, 'Tasks of all queues that may wait: ready, scheduled or blocked.'),
+  whenFull: field(
+    whenFull,
+    'reject',
+    'What an enqueue does that finds no room: wait for some, reject, or shed less important tasks.',
+  ),
   maxPendingEnqueues: field(
     number({ min: 1, max: 10_000_000, unit: 'tasks' }),
     100_000,

@@ -152,6 +152,16 @@ const buffer = value('ArrayBuffer', 'an ArrayBuffer that has not been moved', (g
   }
 });
 
+export const abortSignal: Rule = value('AbortSignal', 'an AbortSignal', (given) => {
+  const { aborted, addEventListener } = (given ?? {}) as Partial<AbortSignal>;
+  return typeof given === 'object' && typeof aborted === 'boolean' && typeof addEventListener === 'function';
+});
+
+const WAITING = { min: 1, max: Number.MAX_SAFE_INTEGER, unit: 'tasks', orInfinity: true } as const;
+/** Of a queue, and of all together. */
+export const maxWaiting: Rule = number(WAITING);
+export const whenFull: Rule = choice(['wait', 'reject', 'shed']);
+
 /** What an enqueue takes beside {@link TASK_FIELDS}. */
 export const ENQUEUE_FIELDS = {
   delayMs: field(
@@ -167,6 +177,12 @@ export const ENQUEUE_FIELDS = {
     undefined,
     'Buffers of the payload that are moved into the runtime instead of copied.',
   ),
+  whenFull: field(
+    whenFull,
+    undefined,
+    "With no room: wait, reject, or shed waiting tasks of lower priorities; by default the runtime's.",
+  ),
+  signal: field(abortSignal, undefined, 'Ends the wait for room when aborted.'),
 } satisfies FieldsOf<Omit<EnqueueOptions, keyof TaskOptions>>;
 
 /** What a queue takes beside {@link TASK_FIELDS} without `queue`. */
@@ -181,5 +197,6 @@ export const QUEUE_FIELDS = {
     1,
     'Tasks of this queue at once on each of its threads, for handlers that wait for I/O.',
   ),
+  maxWaiting: field(maxWaiting, undefined, 'Tasks of this queue that may wait; by default any number.'),
   paused: field(flag, undefined, 'Begins paused or not; by default as `pause` and `resume` last left it.'),
 } satisfies FieldsOf<Omit<QueueOptions, keyof TaskOptions>>;

@@ -9,7 +9,7 @@ import type { Codec } from '../task/codec.js';
 import type { StandardSchema } from '../task/define-types.js';
 import type { CheckedLimits, LaneRule, LimitRule, TaskLimits } from '../task/limit-rule.js';
 import type { StoredError } from '../task/stored-error.js';
-import type { UniqueKey } from '../task/task.js';
+import type { UniqueKey, WhenFull } from '../task/task.js';
 import type { TaskOptions } from '../task/task-options.js';
 import type { CalendarFunction } from './schedule-types.js';
 
@@ -25,6 +25,13 @@ export interface EnqueueOptions extends TaskOptions {
   readonly unique?: UniqueOptions;
   /** Buffers of the payload that are moved into the runtime instead of copied; the caller's become empty. */
   readonly transfer?: readonly ArrayBuffer[];
+  /**
+   * With no room for the task: `wait` for some, `reject`, or `shed` waiting tasks of lower priorities. By
+   * default what the runtime's `whenFull` says.
+   */
+  readonly whenFull?: WhenFull;
+  /** Ends the wait for room when aborted; nothing is enqueued then. */
+  readonly signal?: AbortSignal;
 }
 
 export interface UniqueOptions {
@@ -43,6 +50,8 @@ export interface CheckedEnqueueOptions extends TaskOptions {
   readonly staleAt?: EpochMs;
   readonly unique?: UniqueKey;
   readonly transfer?: readonly ArrayBuffer[];
+  readonly whenFull?: WhenFull;
+  readonly signal?: AbortSignal;
 }
 
 /** Enqueue and await. */
@@ -86,6 +95,8 @@ export interface QueueOptions extends Omit<TaskOptions, 'queue'> {
   readonly maxThreads?: number;
   /** Tasks of this queue at once on each of its threads, for handlers that wait for I/O. */
   readonly perThread?: number;
+  /** High-water mark: tasks of this queue that may wait; beyond, see {@link OpenOptions.whenFull}. */
+  readonly maxWaiting?: number;
   /** Begins paused. Without it, a pause made earlier with `runtime.pause` holds. */
   readonly paused?: boolean;
 }
@@ -203,6 +214,10 @@ export interface OpenOptions {
   readonly maxBufferBytes?: number;
   /** Largest encoded result, its binary parts not counted. */
   readonly maxResultBytes?: number;
+  /** High-water mark: tasks of all queues that may wait, that is are ready, scheduled or blocked. */
+  readonly maxWaiting?: number;
+  /** What becomes of an enqueue that finds no room and does not say it itself. */
+  readonly whenFull?: WhenFull;
   /** Enqueues not yet flushed; beyond, `enqueue` rejects with `ERR_MILLRACE_QUEUE_FULL`. */
   readonly maxPendingEnqueues?: number;
   /** Their payloads together. */

@@ -46,6 +46,8 @@ export class Answering {
   readonly #parts = new Map<number, BatchInParts | 'refused'>();
   /** What ends listening, by call. */
   readonly #listening = new Map<number, () => void>();
+  /** What ends the wait of tasks for room, by call. */
+  readonly #waiting = new Map<number, AbortController>();
   readonly #answers: Answers;
   readonly #flows: FlowAnswering;
   #lastRead: Promise<void> = Promise.resolve();
@@ -54,7 +56,7 @@ export class Answering {
     this.#desk = desk;
     this.#connection = connection;
     this.#answers = {
-      enqueue: ({ tasks }) => this.#enqueue(tasks),
+      enqueue: ({ tasks }, call) => this.#enqueue(tasks, call),
       batch: (args, call) => this.#batch(args, call),
       settled: async ({ id }) => {
         const { state, result, reason, error } = await desk.settled(id);
@@ -118,6 +120,10 @@ export class Answering {
   /** The client wants nothing more of this call. @returns whether it ends without an answer. */
   end(call: number): boolean {
     this.#listening.get(call)?.();
+    // It is answered then.
+    const waiting = this.#waiting.get(call);
+    waiting?.abort();
+    if (waiting !== undefined) return false;
     const batch = this.#parts.get(call);
     if (batch instanceof BatchInParts) batch.drop().catch(() => {});
     return this.#parts.delete(call) || this.#flows.end(call);
@@ -127,6 +133,7 @@ export class Answering {
     this.#flows.close();
     for (const call of [...this.#parts.keys()]) this.end(call);
     for (const end of this.#listening.values()) end();
+    for (const controller of this.#waiting.values()) controller.abort();
   }
 
   /** What is read from the store for a client is read when it has taken most of what was read before. */
@@ -165,16 +172,34 @@ export class Answering {
     return after === undefined ? { tasks } : { tasks, after };
   }
 
-  async #enqueue(tasks: readonly EncodedTask[]): Promise<Placed[]> {
+  async #enqueue(tasks: readonly EncodedTask[], call: number): Promise<Placed[]> {
     if (!Array.isArray(tasks) || tasks.length > MAX_TASKS_PER_CALL) {
       throw new InvalidArgumentError('tasks', `an array of at most ${MAX_TASKS_PER_CALL}`);
     }
-    const placed = await Promise.allSettled(tasks.map(async (task) => this.#desk.accept(taskOf(task))));
+    const [only] = tasks;
+    const mayWait = tasks.length === 1 && only?.options?.whenFull === 'wait';
+    const placed = await (mayWait
+      ? Promise.allSettled([this.#whileWaiting(call, (signal) => this.#desk.accept(taskOf(only), signal))])
+      : Promise.allSettled(tasks.map(async (task) => this.#desk.accept(taskOf(task)))));
     return placed.map((each) => {
       if (each.status === 'rejected') return { error: storeError(each.reason) };
       const { id, isNew } = each.value;
       return { id, isNew };
     });
+  }
+
+  /** Its wait for room ends when the client wants no more of the call. */
+  async #whileWaiting<Result>(
+    call: number,
+    accept: (signal: AbortSignal) => Promise<Result>,
+  ): Promise<Result> {
+    const controller = new AbortController();
+    this.#waiting.set(call, controller);
+    try {
+      return await accept(controller.signal);
+    } finally {
+      this.#waiting.delete(call);
+    }
   }
 
   async #batch({ tasks, more }: Verbs['batch'], call: number): Promise<unknown> {
@@ -191,7 +216,7 @@ export class Answering {
       if (more === true) this.#checkKept();
       await this.#takePart(batch, tasks.map(taskOf));
       if (more === true) return LATER;
-      const tickets = await batch.accept();
+      const tickets = await this.#whileWaiting(call, (signal) => batch.accept(signal));
       this.#parts.delete(call);
       if (batch.isStaged) return await this.#sendIds(tickets, call);
       return tickets.map(({ id, isNew }): Placed => ({ id, isNew }));

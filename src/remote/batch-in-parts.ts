@@ -51,9 +51,9 @@ export class BatchInParts {
     return this.#last;
   }
 
-  /** Resolves when all that was taken is accepted. */
-  async accept(): Promise<readonly Ticket[]> {
-    if (this.#last === undefined) return this.#desk.acceptBatch(this.#kept);
+  /** Resolves when all that was taken is accepted. @param signal  Ends its wait for room. */
+  async accept(signal: AbortSignal): Promise<readonly Ticket[]> {
+    if (this.#last === undefined) return this.#desk.acceptBatch(this.#kept, signal);
     await this.#last;
     this.#check();
     return this.#staged!.accept();

@@ -81,6 +81,11 @@ export class OpenCall {
     return this.#isOver;
   }
 
+  /** Wants it to be answered soon. */
+  hurry(): void {
+    this.#connection.send({ kind: 'end', call: this.#number });
+  }
+
   /** Wants nothing more of it, and sends no more parts. */
   drop(): void {
     this.#connection.send({ kind: 'end', call: this.#number });

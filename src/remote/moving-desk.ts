@@ -25,7 +25,8 @@ import { ownCopy } from './snapshot.js';
 export interface OwnersDesk extends Omit<Desk, 'enqueue' | 'run'> {
   /** Checks and encodes. @throws as `enqueue` */
   encode(name: string, payload: unknown, options: EnqueueOptions | undefined): EncodedTask;
-  accept(task: EncodedTask): Promise<Receipt>;
+  /** @param signal  Ends its wait for room. */
+  accept(task: EncodedTask, signal?: AbortSignal): Promise<Receipt>;
 }
 
 const RECEIPTS_PER_TURN = 10_000;
@@ -102,9 +103,11 @@ export class MovingDesk implements Desk {
     // What the caller does to the payload later is no matter, and it may be asked for again.
     let task = stay?.desk.encode(name, payload, options);
     const own = task === undefined ? ownCopy(payload, options) : undefined;
+    const signal = options?.signal;
     const accept = (desk: OwnersDesk): Promise<Receipt> => {
       task ??= desk.encode(name, own?.payload, own?.options);
-      return desk.accept(task);
+      signal?.throwIfAborted();
+      return desk.accept(task, signal);
     };
     return new Followed(await this.#ask(accept, 'once'), this);
   }

@@ -13,6 +13,7 @@ import type { EncodedTask } from '../run/front.js';
 import type { SentSchedule } from '../run/schedule-desk.js';
 import type { FlowOptions } from '../task/flow-types.js';
 import type { StoredError } from '../task/stored-error.js';
+import type { WhenFull } from '../task/task.js';
 import type { DefinedOptions } from '../task/task-options.js';
 import type { SentNode } from './flow-nodes.js';
 
@@ -35,7 +36,10 @@ export const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
 
 /** What can be asked, and the arguments; each is answered by `done` or `failed`. */
 export interface Verbs {
-  /** Independent tasks. Answer: {@link Placed} for each, or the error of those that were refused. */
+  /**
+   * Independent tasks. Answer: {@link Placed} for each, or the error of those that were refused. One that is
+   * to wait for room says so and comes alone; `end` ends its wait, and it is answered nevertheless.
+   */
   readonly enqueue: { readonly tasks: readonly EncodedTask[] };
   /**
    * Tasks accepted together. With `more`, a part: further ones follow under the same number. Answer:
@@ -96,7 +100,10 @@ export type Request =
   /** To a caretaker, from a runtime that wants the folder. */
   | { readonly kind: 'yield' }
   | Call
-  /** Nothing more is wanted of this call: events end, a batch whose parts were not all sent is dropped. */
+  /**
+   * Nothing more is wanted of this call: events end, a batch whose parts were not all sent is dropped, and
+   * so are tasks that wait for room.
+   */
   | { readonly kind: 'end'; readonly call: number };
 
 export type Reply =
@@ -115,6 +122,8 @@ export interface Welcome {
   readonly codecs: Readonly<Record<string, string>>;
   readonly maxPayloadBytes: number;
   readonly maxBufferBytes: number;
+  /** What enqueues do that find no room and say nothing of it; `reject` where absent. */
+  readonly whenFull?: WhenFull;
 }
 
 export interface KnownHandler {

@@ -25,7 +25,7 @@ import type { LimitInForce } from '../run/limiting.js';
 import type { Codec } from '../task/codec.js';
 import { ID_BYTES } from '../task/id.js';
 import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
-import type { TaskId, TaskState } from '../task/task.js';
+import type { TaskId, TaskState, WhenFull } from '../task/task.js';
 import { Calls, type OpenCall } from './calls.js';
 import type { Connection } from './connection.js';
 import { frontOf } from './far-front.js';
@@ -35,6 +35,7 @@ import { MAX_TASKS_PER_CALL, PART_BYTES, type Placed, type Welcome } from './pro
 import { RemoteFlows } from './remote-flows.js';
 import { RemoteSchedules } from './schedules.js';
 import { StagedReceipt } from './staged-receipt.js';
+import { enqueueWaiting, untilAborted } from './waiting-enqueue.js';
 
 /** Tasks that wait for their acceptance, and their bytes; as a runtime's own bounds are by default. */
 const MAX_UNACCEPTED = 100_000;
@@ -64,12 +65,14 @@ export class RemoteDesk implements OwnersDesk {
   readonly #calls: Calls;
   readonly #front: Front;
   readonly #now: () => number;
+  readonly #whenFull: WhenFull;
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
   #unaccepted = 0;
   #unacceptedBytes = 0;
 
   constructor({ connection, welcome, codecs, now }: RemoteDeskSetup) {
+    this.#whenFull = welcome.whenFull ?? 'reject';
     this.#calls = new Calls(connection);
     this.#now = now;
     this.#front = frontOf(welcome, codecs, now);
@@ -94,11 +97,29 @@ export class RemoteDesk implements OwnersDesk {
     return this.#front.encode(name, payload, options);
   }
 
-  accept(task: EncodedTask): Promise<Receipt> {
+  accept(task: EncodedTask, signal?: AbortSignal): Promise<Receipt> {
+    const { whenFull = this.#whenFull } = task.options ?? {};
+    if (whenFull === 'wait') return this.#acceptWaiting(task, signal);
     return new Promise((placed, failed) => {
       this.#checkRoom();
       this.#add({ task, placed, failed });
     });
+  }
+
+  /** By itself, so that nothing else waits with it. */
+  async #acceptWaiting(task: EncodedTask, signal: AbortSignal | undefined): Promise<Receipt> {
+    this.#checkRoom();
+    this.#flush();
+    const { length } = task.body;
+    this.#unaccepted++;
+    this.#unacceptedBytes += length;
+    try {
+      const { id, isNew } = await enqueueWaiting(this.#calls.begin(), task, signal);
+      return this.#receipt(id, isNew);
+    } finally {
+      this.#unaccepted--;
+      this.#unacceptedBytes -= length;
+    }
   }
 
   async enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Receipt[]> {
@@ -111,6 +132,7 @@ export class RemoteDesk implements OwnersDesk {
     // Of more than fit into one message, ids come as bytes before the answer.
     const ids: Uint8Array[] = [];
     call.onEvent((event) => ids.push(event as Uint8Array));
+    let signal: AbortSignal | undefined;
     try {
       let part: EncodedTask[] = [];
       let bytes = 0;
@@ -127,6 +149,7 @@ export class RemoteDesk implements OwnersDesk {
         }
         const task = this.#front.encode(name, payload, options);
         part.push(task);
+        signal ??= options?.signal;
         bytes += task.body.length;
       }
       if (call.isOver) call.drop();
@@ -135,7 +158,7 @@ export class RemoteDesk implements OwnersDesk {
       call.drop();
       throw error;
     }
-    const placed = (await call.answer) as
+    const placed = (await untilAborted(call, signal)) as
       | readonly { readonly id: string; readonly isNew: boolean }[]
       | { readonly staged: number };
     if ('staged' in placed) return this.#staged(ids);

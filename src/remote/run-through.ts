@@ -24,7 +24,8 @@ export async function runThrough<Value>(
   const cancel = (): void => {
     if (id !== undefined) desk.cancel(id).catch(() => {});
   };
-  const settled = desk.enqueue(name, payload, own).then((receipt) => {
+  const enqueued = desk.enqueue(name, payload, signal === undefined ? own : { ...own, signal });
+  const settled = enqueued.then((receipt) => {
     id = receipt.id;
     if (signal?.aborted === true) cancel();
     return desk.settled(id);

@@ -28,7 +28,7 @@ export interface ServerParts {
   readonly desk: LocalDesk;
   readonly coordinator: Coordinator;
   readonly role: OwnerRole;
-  readonly options: Pick<RuntimeOptions, 'queues' | 'maxPayloadBytes' | 'maxBufferBytes'>;
+  readonly options: Pick<RuntimeOptions, 'queues' | 'maxPayloadBytes' | 'maxBufferBytes' | 'whenFull'>;
   /** A runtime wants the folder; asked of caretakers, who are to give it up. */
   readonly yieldAsked?: () => void;
 }
@@ -96,7 +96,7 @@ class Visit implements ConnectionListener {
     }
     this.#guests.add(this);
     const { coordinator, role, options } = this.#parts;
-    const { queues, maxPayloadBytes, maxBufferBytes } = options;
+    const { queues, maxPayloadBytes, maxBufferBytes, whenFull } = options;
     this.#isGreeted = true;
     const handlers = coordinator.registry.handlers.map(({ name, pattern, options }) => ({
       ...{ name, pattern, options },
@@ -105,6 +105,7 @@ class Visit implements ConnectionListener {
     const codecs = Object.fromEntries(named);
     const welcome: Welcome = {
       ...{ kind: 'welcome', protocol: PROTOCOL, role, handlers, codecs, maxPayloadBytes, maxBufferBytes },
+      whenFull,
     };
     this.#send(welcome);
   }

@@ -20,6 +20,8 @@ import { Gather } from './gather.js';
 import { Idle } from './idle.js';
 import { Limiting } from './limiting.js';
 import { readParents } from './parents.js';
+import { openPressure } from './pressing.js';
+import type { Pressure } from './pressure.js';
 import { Promoter } from './promoter.js';
 import { Pruner } from './pruner.js';
 import { Registry } from './registry.js';
@@ -48,6 +50,7 @@ export class Coordinator implements ExecutorHost {
   readonly limiting: Limiting;
   readonly front: Front;
   readonly gather: Gather;
+  readonly pressure: Pressure;
   readonly events = new Events();
   readonly telling: Telling;
   readonly idle: Idle;
@@ -92,7 +95,8 @@ export class Coordinator implements ExecutorHost {
       keepsTransfers: backend.broker.lacks.transfer === undefined,
       runsNothing,
     });
-    this.gather = new Gather(this.broker, backend.blobs);
+    this.pressure = openPressure(this, options);
+    this.gather = new Gather(this.broker, backend.blobs, this.pressure);
     const counts = (): Counts => backend.inspect?.counts() ?? new Map();
     const serves = (queue: string): boolean => options.serve?.includes(queue) ?? true;
     this.idle = new Idle(counts, serves, () => this.executor.handedCount > 0);
@@ -149,6 +153,11 @@ export class Coordinator implements ExecutorHost {
     this.telling.paused(queue, isPaused);
   }
 
+  /** Threads give back what they have not started of these. */
+  recall(wanted: (item: RunningItem) => boolean): void {
+    this.#dispatcher.recallWhere(wanted);
+  }
+
   /** No task starts from now on; those that threads have not started come back. */
   stopStarting(): void {
     this.#isStopped = true;
@@ -156,6 +165,7 @@ export class Coordinator implements ExecutorHost {
     this.promoter.stop();
     this.pruner.stop();
     this.scheduler.stop();
+    this.pressure.end(this.#fence ?? new StoppedError());
   }
 
   /** Resolves when no task is on a thread. */
@@ -248,6 +258,7 @@ export class Coordinator implements ExecutorHost {
       if (kind === 'released') this.releasedCount++;
       else this.settledCount++;
     }
+    if (this.pressure.isOn) this.pressure.look();
     if (this.executor.handedCount === 0) this.#quiet?.();
   }
 
@@ -261,9 +272,10 @@ export class Coordinator implements ExecutorHost {
   }
 
   /** A task was cancelled without a claim: it waited, or was for later. */
-  cancelled(task: Pick<TaskView, 'id' | 'name' | 'queue'>, at: number): void {
+  cancelled(task: Pick<TaskView, 'id' | 'name' | 'queue'>, at: number, reason = 'cancelled'): void {
+    if (this.pressure.isOn) this.pressure.look();
     this.idle.look();
-    this.telling.cancelled(task, at);
+    this.telling.cancelled(task, at, reason);
   }
 
   progress(claim: Claim, progress: unknown): void {

@@ -70,6 +70,25 @@ export type RuntimeEvent =
       readonly at: EpochMs;
     }
   | { readonly kind: 'paused' | 'resumed'; readonly queue: string; readonly at: EpochMs }
+  /**
+   * A high-water mark is reached, of one queue or, without `queue`, of all; then no more than four fifths of
+   * it wait again. The store refuses tasks; then it has room again.
+   */
+  | {
+      readonly kind: 'pressure' | 'relief';
+      readonly mark: 'maxWaiting';
+      readonly queue: string | undefined;
+      readonly waiting: number;
+      readonly limit: number;
+      readonly at: EpochMs;
+    }
+  | {
+      readonly kind: 'pressure' | 'relief';
+      readonly mark: 'maxBytes' | 'minFreeBytes';
+      readonly bytes: number;
+      readonly limit: number;
+      readonly at: EpochMs;
+    }
   | { readonly kind: 'fenced'; readonly error: Error; readonly at: EpochMs }
   | {
       readonly kind: 'thread';
@@ -98,6 +117,8 @@ export const EVENT_KINDS = [
   'flow',
   'paused',
   'resumed',
+  'pressure',
+  'relief',
   'fenced',
   'thread',
   'lagged',

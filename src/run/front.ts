@@ -61,7 +61,7 @@ export class Front {
     const entry = this.#options.registry.entry(name);
     const checked = options === undefined ? NO_OPTIONS : validateEnqueueOptions(options, 'options');
     const { body } = this.#encode(entry, checked, payload);
-    const { transfer: _transfer, ...sent } = checked;
+    const { transfer: _transfer, signal: _signal, ...sent } = checked;
     return Object.keys(sent).length === 0 ? { name, body } : { name, body, options: sent };
   }
 
@@ -149,7 +149,17 @@ export class Front {
     if (checked === NO_OPTIONS && encoded.transfer === undefined && lane === undefined) {
       return { name, queue, level, body: encoded.body, startAfterCommit, unhandled };
     }
-    const { delayMs, runAt, staleAt, unique, transfer: _transfer, queue: _queue, priority, ...own } = checked;
+    const {
+      delayMs,
+      runAt,
+      staleAt,
+      unique,
+      transfer: _transfer,
+      queue: _queue,
+      priority,
+      ...rest
+    } = checked;
+    const { whenFull, signal, ...own } = rest;
     const dueAt = delayMs === undefined ? runAt : this.#options.now() + delayMs;
     return {
       name,
@@ -164,6 +174,8 @@ export class Front {
       ...(staleAt === undefined ? {} : { staleAt }),
       ...(unique === undefined ? {} : { unique }),
       ...(encoded.transfer === undefined ? {} : { transfer: encoded.transfer }),
+      ...(whenFull === undefined ? {} : { whenFull }),
+      ...(signal === undefined ? {} : { signal }),
     };
   }
 }

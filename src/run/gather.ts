@@ -8,6 +8,8 @@ import type { Blobs } from '../broker/blobs.js';
 import type { Broker, Settled, SettledListener, Ticket } from '../broker/broker.js';
 import { InvalidArgumentError, QueueFullError, StoreFullError } from '../errors.js';
 import type { NewTask } from '../task/task.js';
+import type { Entrant } from './entrant.js';
+import type { Pressure } from './pressure.js';
 
 /** A gathered batch is handed over at the latest at this size. */
 const MAX_GATHERED = 1_024;
@@ -15,11 +17,9 @@ const MAX_GATHERED = 1_024;
 type WithBody = Pick<NewTask, 'body'>;
 
 /** A task on its way into the broker, and who is told of it. */
-interface Waiting {
-  readonly task: NewTask;
+interface Waiting extends Entrant {
   placed(ticket: Ticket): void;
   accepted(ticket: Ticket): void;
-  failed(error: unknown): void;
   readonly awaitsAcceptance: boolean;
 }
 
@@ -86,12 +86,14 @@ export class Gather {
   readonly #broker: Broker;
   readonly #blobs: Blobs | undefined;
   readonly #leastBlobBytes: number;
+  readonly #pressure: Pressure;
   #waiting: Waiting[] = [];
   readonly #flush = (): void => this.flush();
 
-  constructor(broker: Broker, blobs: Blobs | undefined) {
+  constructor(broker: Broker, blobs: Blobs | undefined, pressure: Pressure) {
     this.#broker = broker;
     this.#blobs = blobs;
+    this.#pressure = pressure;
     this.#leastBlobBytes = blobs?.leastBytes ?? Number.POSITIVE_INFINITY;
   }
 
@@ -135,6 +137,17 @@ export class Gather {
     return this.isLarge(task) ? { ...task, body: await this.#blobs!.write(task.body) } : task;
   }
 
+  /** As {@link Gather.apart}. A task that waits for room does so for that of its payload, too. */
+  async written(task: NewTask): Promise<NewTask> {
+    for (;;) {
+      try {
+        return await this.apart(task);
+      } catch (error) {
+        await this.#pressure.again(task, error);
+      }
+    }
+  }
+
   isLarge({ body }: WithBody): boolean {
     return body.length >= this.#leastBlobBytes;
   }
@@ -145,7 +158,8 @@ export class Gather {
   }
 
   async #withBlob<Result>(task: NewTask, go: (small: NewTask) => Promise<Result>): Promise<Result> {
-    const small = await this.apart(task);
+    if (this.#pressure.isOn) await this.#pressure.before(task);
+    const small = await this.written(task);
     try {
       return await go(small);
     } catch (error) {
@@ -164,11 +178,21 @@ export class Gather {
     else if (this.#waiting.length >= MAX_GATHERED) this.flush();
   }
 
+  #hand(batch: readonly Waiting[]): void {
+    this.#place(this.#pressure.isOn ? this.#pressure.admit(batch) : batch);
+  }
+
+  /** Those who were kept out before, all of whom came from here. */
+  place(entrants: readonly Entrant[]): void {
+    this.#place(entrants as readonly Waiting[]);
+  }
+
   /**
    * The callers know nothing of each other: what is too much for the broker together goes in parts, as far as
    * it fits. @returns false when the broker takes no more now.
    */
-  #hand(batch: readonly Waiting[]): boolean {
+  #place(batch: readonly Waiting[]): boolean {
+    if (batch.length === 0) return true;
     try {
       this.#enqueue(batch);
       return true;
@@ -177,11 +201,11 @@ export class Gather {
       const isTooMuch = isFull || error instanceof InvalidArgumentError;
       if (batch.length > 1 && isTooMuch) {
         const half = batch.length >> 1;
-        if (this.#hand(batch.slice(0, half))) return this.#hand(batch.slice(half));
-        for (const { failed } of batch.slice(half)) failed(error);
+        if (this.#place(batch.slice(0, half))) return this.#place(batch.slice(half));
+        for (const waiting of batch.slice(half)) this.#pressure.refused(waiting, error);
         return false;
       }
-      for (const { failed } of batch) failed(error);
+      for (const waiting of batch) this.#pressure.refused(waiting, error);
       return !isFull;
     }
   }

@@ -1,5 +1,5 @@
 /** How callers put tasks in: one, a batch, or one whose result they wait for. */
-import { type Broker, MAX_BATCH_TASKS, type Settled, type Ticket } from '../broker/broker.js';
+import { type Broker, type Enqueued, MAX_BATCH_TASKS, type Settled, type Ticket } from '../broker/broker.js';
 import type { EnqueueOptions, RunOptions } from '../options/types.js';
 import { validateRunOptions } from '../options.js';
 import type { NewTask, TaskId } from '../task/task.js';
@@ -32,18 +32,20 @@ export class Intake {
     return ticket;
   }
 
-  /** A task that a client has encoded. */
-  async accept(encoded: EncodedTask): Promise<Ticket> {
+  /** A task that a client has encoded. @param signal  Ends its wait for room. */
+  async accept(encoded: EncodedTask, signal?: AbortSignal): Promise<Ticket> {
     const prepared = this.#coordinator.front.fromClient(encoded);
-    const task = prepared instanceof Promise ? await prepared : prepared;
+    const sent = prepared instanceof Promise ? await prepared : prepared;
+    const task = signal === undefined ? sent : { ...sent, signal };
     this.#admit(task);
     const ticket = await this.#coordinator.gather.enqueue(task);
     this.#tell([ticket], [task]);
     return ticket;
   }
 
-  async acceptBatch(batch: readonly EncodedTask[]): Promise<readonly Ticket[]> {
-    return this.#enqueueAll(batch, (encoded) => this.#coordinator.front.fromClient(encoded));
+  /** Tasks that a client has encoded. @param signal  Ends their wait for room. */
+  async acceptBatch(batch: readonly EncodedTask[], signal?: AbortSignal): Promise<readonly Ticket[]> {
+    return this.#enqueueAll(batch, (encoded) => this.#coordinator.front.fromClient(encoded), signal);
   }
 
   async enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Ticket[]> {
@@ -84,6 +86,7 @@ export class Intake {
   async #enqueueAll<Item>(
     batch: readonly Item[],
     prepare: (item: Item, at: number) => NewTask | Promise<NewTask>,
+    signal?: AbortSignal,
   ): Promise<readonly Ticket[]> {
     const { gather } = this.#coordinator;
     const tasks: NewTask[] = [];
@@ -93,13 +96,18 @@ export class Intake {
         tasks.push(prepared instanceof Promise ? await prepared : prepared);
       }
       if (tasks.length === 0) return [];
+      if (signal !== undefined) tasks[0] = { ...tasks[0]!, signal };
       this.#coordinator.checkOpen();
       for (const [at, task] of tasks.entries())
-        if (gather.isLarge(task)) tasks[at] = await gather.apart(task);
-      this.#coordinator.checkOpen();
+        if (gather.isLarge(task)) tasks[at] = await gather.written(task);
+      const place = (): Enqueued => {
+        this.#coordinator.checkOpen();
+        gather.flush();
+        for (const task of tasks) this.#due(task);
+        return this.#broker.enqueue(tasks);
+      };
       gather.flush();
-      for (const task of tasks) this.#due(task);
-      const { tickets, accepted } = this.#broker.enqueue(tasks);
+      const { tickets, accepted } = await this.#coordinator.pressure.batch(tasks, place);
       await accepted;
       this.#tell(tickets, tasks);
       return tickets;
@@ -140,7 +148,8 @@ export class Intake {
     const { front, gather } = this.#coordinator;
     const { signal, waitMs, ...own } = validateRunOptions(options, 'options');
     signal?.throwIfAborted();
-    const task = await front.prepare(name, payload, own);
+    const prepared = await front.prepare(name, payload, own);
+    const task = signal === undefined ? prepared : { ...prepared, signal };
     signal?.throwIfAborted();
     this.#coordinator.checkOpen();
     this.#due(task);
@@ -184,6 +193,7 @@ export class Intake {
 
   #admit(task: NewTask): void {
     this.#coordinator.checkOpen();
+    task.signal?.throwIfAborted();
     this.#due(task);
   }
 

@@ -68,13 +68,13 @@ export class LocalDesk implements Desk {
   }
 
   /** A task that a client has encoded. @throws (rejects) as `enqueue` */
-  accept(task: EncodedTask): Promise<Ticket> {
-    return this.#intake.accept(task);
+  accept(task: EncodedTask, signal?: AbortSignal): Promise<Ticket> {
+    return this.#intake.accept(task, signal);
   }
 
   /** Tasks that a client has encoded, all or none of them. @throws (rejects) as `enqueueBatch` */
-  acceptBatch(tasks: readonly EncodedTask[]): Promise<readonly Ticket[]> {
-    return this.#intake.acceptBatch(tasks);
+  acceptBatch(tasks: readonly EncodedTask[], signal?: AbortSignal): Promise<readonly Ticket[]> {
+    return this.#intake.acceptBatch(tasks, signal);
   }
 
   /** A batch that a client sends in parts, of any size. @throws as `enqueueBatch` */

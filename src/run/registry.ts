@@ -162,7 +162,7 @@ export class Registry {
 
   #newQueue(name: string, options: CheckedQueueOptions | undefined): QueueRule {
     checkName('queue', name);
-    const { maxThreads, perThread = 1, paused = false, ...defaults } = options ?? {};
+    const { maxThreads, perThread = 1, paused = false, maxWaiting: _waiting, ...defaults } = options ?? {};
     return {
       name,
       defaults,

@@ -83,6 +83,7 @@ export class StagedBatch {
     try {
       for (const [at, task] of part.entries()) if (gather.isLarge(task)) part[at] = await gather.apart(task);
       this.#coordinator.checkOpen();
+      this.#coordinator.pressure.checkStaged(part);
       await this.#stage.add(part);
     } catch (error) {
       gather.drop(part);

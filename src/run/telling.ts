@@ -76,9 +76,9 @@ export class Telling {
     }
   }
 
-  cancelled({ id, name, queue }: Pick<TaskView, 'id' | 'name' | 'queue'>, at: number): void {
+  cancelled({ id, name, queue }: Pick<TaskView, 'id' | 'name' | 'queue'>, at: number, reason: string): void {
     if (!this.#events.wants('cancelled')) return;
-    this.#events.tell({ kind: 'cancelled', reason: 'cancelled', taskId: id, name, queue, at });
+    this.#events.tell({ kind: 'cancelled', reason, taskId: id, name, queue, at });
   }
 
   progress(claim: Claim, progress: unknown): void {

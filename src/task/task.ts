@@ -81,6 +81,9 @@ export interface Tally {
 }
 export const FRESH: Tally = { failures: 0, crashes: 0, snoozes: 0 };
 
+/** What becomes of an enqueue that finds no room. */
+export type WhenFull = 'wait' | 'reject' | 'shed';
+
 /** A task that has been checked and encoded, on its way into a backend. */
 export interface NewTask {
   readonly name: string;
@@ -110,6 +113,10 @@ export interface NewTask {
   readonly inFlow?: boolean;
   /** Id given by the caller of `context.enqueue`, none otherwise. */
   readonly parent?: TaskId;
+  /** By default what its runtime says. Of its enqueue only, as is `signal`: not stored. */
+  readonly whenFull?: WhenFull;
+  /** Ends its wait for room. */
+  readonly signal?: AbortSignal;
   /** The schedule that made it, and for when. */
   readonly schedule?: FireOf;
 }

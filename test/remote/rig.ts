@@ -58,7 +58,7 @@ export async function connect(): Promise<Rig> {
   const parts = { backend, pool: new NoPool<never>(), options };
   const coordinator = new Coordinator({ ...parts, codecs: new Map(), runsNothing: true });
   const local = new LocalDesk({ ...parts, coordinator });
-  const sizes = { maxPayloadBytes: 1024 * 1024, maxBufferBytes: LIMIT_BYTES };
+  const sizes = { maxPayloadBytes: 1024 * 1024, maxBufferBytes: LIMIT_BYTES, whenFull: 'reject' as const };
   const server = new Server({
     ...{ desk: local, coordinator, role: 'runtime', options: { queues: new Map(), ...sizes } },
   });
