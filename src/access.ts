@@ -1,16 +1,28 @@
 /** The calls that a runtime and a client share: types laid over a desk, which does what they ask. */
+import { Duplex, Writable } from 'node:stream';
+import type { ReadableWritablePair, WritableStream } from 'node:stream/web';
 import type { Settled } from './broker/broker.js';
 import type { Counts, TaskFilter } from './broker/inspect.js';
+import { InvalidArgumentError } from './errors.js';
 import { FlowAccess } from './flow-access.js';
 import { FlowHandle, type FlowSteps } from './flow-handle.js';
 import { Handle, type HandleHost, resultOf } from './handle.js';
 import { LimitCalls } from './limit-calls.js';
-import type { EnqueueOptions, RunOptions } from './options/types.js';
-import { validateFlowOptions } from './options.js';
+import type {
+  EnqueueOptions,
+  MapOptions,
+  OptionsOfEach,
+  RunOptions,
+  TransformOptions,
+  WritableOptions,
+} from './options/types.js';
+import { checkName, validateFlowOptions, validateStreamOptions } from './options.js';
 import { describeTask, type TaskInfo } from './run/describe.js';
 import type { Desk } from './run/desk.js';
 import type { EventFilter, RuntimeEvent } from './run/events.js';
 import type { PageRequest } from './run/filters.js';
+import { Mapping } from './run/mapping.js';
+import { transformBy, writableTo } from './run/streaming.js';
 import { type ScheduleInfo, type ScheduleOptions, type ScheduleRule, Schedules } from './schedules.js';
 import type { Codec } from './task/codec.js';
 import type { PayloadOf, ResultOf, TasksOf } from './task/define-types.js';
@@ -19,6 +31,8 @@ import type { FlowOptions } from './task/flow-types.js';
 import type { TaskId } from './task/task.js';
 
 const HANDLES_PER_TURN = 10_000;
+/** Items of a map or stream in flight, for each thread. */
+const IN_FLIGHT_PER_THREAD = 64;
 
 /** Names of a module's tasks. */
 export type NameOf<Module> = keyof TasksOf<Module> & string;
@@ -51,12 +65,14 @@ export class Access<Module = AnyModule> {
   readonly #schedules: Schedules;
   /** Flows by their ids. */
   readonly flows: FlowAccess;
+  readonly #inFlight: number;
   readonly #take = (settled: Settled): unknown => resultOf(settled, this.#codecs);
 
   /** Use {@link openRuntime} or {@link openClient}. */
-  constructor(desk: Desk, codecs: ReadonlyMap<string, Codec>) {
+  constructor(desk: Desk, codecs: ReadonlyMap<string, Codec>, threads: number) {
     this.#desk = desk;
     this.limits = new LimitCalls(desk);
+    this.#inFlight = IN_FLIGHT_PER_THREAD * threads;
     this.#codecs = codecs;
     this.#host = { codecs, desk };
     this.#schedules = new Schedules(this.#host);
@@ -156,6 +172,75 @@ export class Access<Module = AnyModule> {
     return FlowHandle.of<Returned>(receipt, this.#host);
   }
 
+  /**
+   * The results of a task for each item of a source, as an async iterator that holds no more than
+   * `concurrency` items: it reads on as its consumer does, and as there is room for tasks. Nothing is read
+   * before the first result is asked for. The first task that fails ends it, as does an error of the source;
+   * then, and when the consumer leaves the loop, what is in flight is cancelled and the source is closed.
+   * @throws at once: {@link InvalidNameError} {@link UnknownOptionError} {@link InvalidArgumentError}
+   * @throws (rejects) as {@link Access.run}; the reason of `signal`
+   */
+  map<Name extends NameOf<Module>>(
+    source: Iterable<PayloadOf<TasksOf<Module>, Name>> | AsyncIterable<PayloadOf<TasksOf<Module>, Name>>,
+    name: Name,
+    options?: MapOptions,
+  ): AsyncIterableIterator<ResultOf<TasksOf<Module>, Name>> {
+    const { concurrency = this.#inFlight, ordered, signal, options: each } = this.#many('map', name, options);
+    checkSource(source);
+    const run = this.#runner(name, each);
+    return new Mapping({ source, run, concurrency, ordered, signal }) as never;
+  }
+
+  /**
+   * A stream whose chunks are payloads. One is written when its task is accepted; the stream has finished
+   * when all are. Results are kept as ever. A Web stream with `web: true`.
+   * @throws {InvalidNameError} {@link UnknownOptionError} {@link InvalidArgumentError}
+   */
+  writable<Name extends NameOf<Module>>(
+    name: Name,
+    options: WritableOptions & { readonly web: true },
+  ): WritableStream<PayloadOf<TasksOf<Module>, Name>>;
+  writable<Name extends NameOf<Module>>(name: Name, options?: WritableOptions): Writable;
+  writable(name: string, options?: WritableOptions): Writable | WritableStream {
+    const {
+      concurrency = this.#inFlight,
+      signal,
+      web,
+      options: each,
+    } = this.#many('writable', name, options);
+    const enqueue = (payload: unknown, ends: AbortSignal): Promise<unknown> =>
+      this.#desk.enqueue(name, payload, { whenFull: 'wait', ...each, signal: ends });
+    const writable = writableTo(enqueue, { concurrency, signal });
+    return web ? Writable.toWeb(writable) : writable;
+  }
+
+  /**
+   * A stream into which payloads are written and from which results are read, as by {@link Access.map}. A
+   * pair of Web streams with `web: true`.
+   * @throws {InvalidNameError} {@link UnknownOptionError} {@link InvalidArgumentError}
+   */
+  transform<Name extends NameOf<Module>>(
+    name: Name,
+    options: TransformOptions & { readonly web: true },
+  ): ReadableWritablePair<ResultOf<TasksOf<Module>, Name>, PayloadOf<TasksOf<Module>, Name>>;
+  transform<Name extends NameOf<Module>>(name: Name, options?: TransformOptions): Duplex;
+  transform(name: string, options?: TransformOptions): Duplex | ReadableWritablePair {
+    const checked = this.#many('transform', name, options);
+    const { concurrency = this.#inFlight, ordered, signal, web, options: each } = checked;
+    const duplex = transformBy(this.#runner(name, each), { concurrency, ordered, signal });
+    return web ? Duplex.toWeb(duplex) : duplex;
+  }
+
+  #many(of: 'map' | 'writable' | 'transform', name: string, options: unknown) {
+    checkName('task', name);
+    return validateStreamOptions(of, options, 'options');
+  }
+
+  #runner(name: string, options: OptionsOfEach | undefined) {
+    return (payload: unknown, signal: AbortSignal): Promise<unknown> =>
+      this.#desk.run(name, payload, { whenFull: 'wait', ...options, signal }, this.#take);
+  }
+
   /** A handle on a task enqueued earlier, here or elsewhere. Nothing is looked up until it is asked. */
   handle<Name extends NameOf<Module> = NameOf<Module>>(id: TaskId): Handle<ResultOf<TasksOf<Module>, Name>> {
     const settled = (): Promise<Settled> => this.#desk.settled(id);
@@ -221,4 +306,11 @@ export class Access<Module = AnyModule> {
   whenIdle(): Promise<void> {
     return this.#desk.whenIdle();
   }
+}
+
+/** @throws {InvalidArgumentError} */
+function checkSource(source: unknown): void {
+  const isObject = (typeof source === 'object' && source !== null) || typeof source === 'string';
+  if (isObject && (Symbol.asyncIterator in Object(source) || Symbol.iterator in Object(source))) return;
+  throw new InvalidArgumentError('source', 'an iterable or async iterable', source);
 }

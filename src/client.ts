@@ -9,6 +9,7 @@ import { validateClientOptions } from './options.js';
 import { KeepAlive } from './run/keep-alive.js';
 import type { Standby } from './standby.js';
 import { type Codec, codecsByName } from './task/codec.js';
+import { defaultThreads } from './threads.js';
 
 /**
  * Opens a client of the tasks in a folder: what it enqueues runs in the process whose runtime has that folder
@@ -57,7 +58,7 @@ export class Client<Module = AnyModule> extends Access<Module> {
 
   /** Use {@link openClient}. */
   constructor(standby: Standby, codecs: ReadonlyMap<string, Codec>, signal: AbortSignal | undefined) {
-    super(standby.desk, codecs);
+    super(standby.desk, codecs, defaultThreads());
     this.#standby = standby;
     this.#signal = signal;
     signal?.addEventListener('abort', this.#onAbort, { once: true });

@@ -15,14 +15,18 @@ export type {
   ClientOptions,
   EnqueueOptions,
   LimitsOptions,
+  MapOptions,
   OpenOptions,
+  OptionsOfEach,
   QueueOptions,
   ResultOptions,
   RunOptions,
   StopOptions,
   TaskHooks,
   TaskLimitsOptions,
+  TransformOptions,
   UniqueOptions,
+  WritableOptions,
 } from './options/types.js';
 export type { TaskInfo } from './run/describe.js';
 export type { EventFilter, EventKind, RuntimeEvent } from './run/events.js';

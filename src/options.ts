@@ -25,12 +25,14 @@ import {
 } from './options/schedule-table.js';
 import type { CheckedRule, CheckedScheduleOptions } from './options/schedule-types.js';
 import { checkObject } from './options/shape.js';
+import { MAP_FIELDS, TRANSFORM_FIELDS, WRITABLE_FIELDS } from './options/stream-table.js';
 import { ENQUEUE_FIELDS, QUEUE_FIELDS, TASK_FIELDS } from './options/task-table.js';
 import type {
   CheckedClientOptions,
   CheckedEnqueueOptions,
   CheckedResultOptions,
   CheckedRunOptions,
+  CheckedTransformOptions,
   HostDefaults,
   RuntimeOptions,
   StopOptions,
@@ -56,6 +58,9 @@ export type OptionGroup =
   | 'enqueue'
   | 'run'
   | 'result'
+  | 'map'
+  | 'writable'
+  | 'transform'
   | 'stop'
   | 'rule'
   | 'schedule'
@@ -98,6 +103,9 @@ export const OPTION_TABLE: Readonly<Record<OptionGroup, readonly OptionRow[]>> =
   enqueue: rowsOf(ENQUEUE_FIELDS),
   run: rowsOf(RUN_FIELDS),
   result: rowsOf(RESULT_FIELDS),
+  map: rowsOf(MAP_FIELDS),
+  writable: rowsOf(WRITABLE_FIELDS),
+  transform: rowsOf(TRANSFORM_FIELDS),
   stop: rowsOf(STOP_FIELDS),
   rule: rowsOf(RULE_FIELDS),
   schedule: rowsOf(SCHEDULE_FIELDS),
@@ -157,6 +165,18 @@ export function validateRunOptions(options: unknown, where: string): CheckedRunO
 /** Checks the options of `handle.result`. @throws as {@link validateTaskOptions} */
 export function validateResultOptions(options: unknown, where: string): CheckedResultOptions {
   return checkObject(RESULT_FIELDS, given(options), where, RESULT_FIELDS) as unknown as CheckedResultOptions;
+}
+
+const STREAM_FIELDS = { map: MAP_FIELDS, writable: WRITABLE_FIELDS, transform: TRANSFORM_FIELDS };
+
+/** Checks the options of `map`, `writable` or `transform`. @throws as {@link validateTaskOptions} */
+export function validateStreamOptions(
+  of: keyof typeof STREAM_FIELDS,
+  options: unknown,
+  where: string,
+): CheckedTransformOptions {
+  const fields = STREAM_FIELDS[of];
+  return checkObject(fields, given(options), where, fields) as unknown as CheckedTransformOptions;
 }
 
 /** Checks the options of `stop`. @throws as {@link validateTaskOptions} */

@@ -98,7 +98,7 @@ export class Runtime<Module = AnyModule> extends Access<Module> {
 
   /** Use {@link openRuntime}. */
   constructor({ standing, options, codecs, keepAlive }: RuntimeParts) {
-    super(standing.desk, codecs);
+    super(standing.desk, codecs, options.threads);
     this.#standing = standing;
     this.#options = options;
     this.#keepAlive = keepAlive;

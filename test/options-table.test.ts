@@ -18,6 +18,7 @@ import {
   validateRuntimeOptions,
   validateScheduleOptions,
   validateStopOptions,
+  validateStreamOptions,
   validateTaskOptions,
 } from '#src/options.js';
 
@@ -64,6 +65,7 @@ const DURATION = integer(0, TEN_YEARS_MS);
 const KEPT = integer(0, TEN_YEARS_MS, [Infinity]);
 const WAIT = real(0, TEN_YEARS_MS, [Infinity]);
 const WAITING = integer(1, Number.MAX_SAFE_INTEGER, [Infinity]);
+const IN_FLIGHT = integer(1, 100_000);
 const INSTANT: Case = {
   takes: [0, 1.5, Date.now(), new Date(), new Date('9999-12-31T23:59:59.999Z')],
   refuses: [
@@ -80,6 +82,10 @@ const INSTANT: Case = {
 const SIGNAL: Case = {
   takes: [new AbortController().signal],
   refuses: [new AbortController(), {}, null, true],
+};
+const OF_EACH: Case = {
+  takes: [{}, { priority: 9, whenFull: 'shed', delayMs: 5 }],
+  refuses: [...OBJECT.refuses, { priority: 10 }],
 };
 const MEGABYTES = real(1, 1_048_576);
 const bytes = (max: number) => integer(1, max);
@@ -223,6 +229,9 @@ const CASES: Readonly<Record<OptionGroup, Readonly<Record<string, Case>>>> = {
   },
   client: { backend: locations, codecs: CODECS, logger: LOGGER, signal: SIGNAL, clock: CLOCK },
   run: { signal: SIGNAL, waitMs: WAIT },
+  map: { concurrency: IN_FLIGHT, ordered: FLAG, options: OF_EACH, signal: SIGNAL },
+  writable: { concurrency: IN_FLIGHT, options: OF_EACH, signal: SIGNAL, web: FLAG },
+  transform: { concurrency: IN_FLIGHT, ordered: FLAG, options: OF_EACH, signal: SIGNAL, web: FLAG },
   result: { timeoutMs: WAIT, signal: SIGNAL },
   stop: { graceMs: real(0, 86_400_000), killMs: real(0, 86_400_000) },
   rule: {
@@ -329,6 +338,9 @@ const CHECKS: Readonly<Record<OptionGroup, readonly [(options: object) => unknow
   hook: [(options) => openRuntime({ hooks: { sum: options } }), 'options.hooks.sum'],
   run: [(options) => validateRunOptions(options, 'options'), 'options'],
   result: [(options) => validateResultOptions(options, 'options'), 'options'],
+  map: [(options) => validateStreamOptions('map', options, 'options'), 'options'],
+  writable: [(options) => validateStreamOptions('writable', options, 'options'), 'options'],
+  transform: [(options) => validateStreamOptions('transform', options, 'options'), 'options'],
   stop: [(options) => validateStopOptions(options, 'options'), 'options'],
   flow: [(options) => validateFlowOptions(options, 'options'), 'options'],
   flowTask: [(options) => validateFlowTaskOptions(options, 'options'), 'options'],

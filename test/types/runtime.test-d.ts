@@ -2,6 +2,8 @@
  * What the compiler knows of a runtime over `typeof tasks`. Checked by `tsc -p test/tsconfig.json`; nothing
  * runs.
  */
+import type { Duplex, Writable } from 'node:stream';
+import type { ReadableStream, WritableStream } from 'node:stream/web';
 import { expectTypeOf } from 'vitest';
 import {
   daily,
@@ -39,6 +41,8 @@ export async function clientTypes(): Promise<void> {
   expectTypeOf(client.run).toEqualTypeOf<Runtime<Tasks>['run']>();
   expectTypeOf(client.enqueue).toEqualTypeOf<Runtime<Tasks>['enqueue']>();
   expectTypeOf(client.enqueueBatch).toEqualTypeOf<Runtime<Tasks>['enqueueBatch']>();
+  expectTypeOf(client.map).toEqualTypeOf<Runtime<Tasks>['map']>();
+  expectTypeOf(client.writable).toEqualTypeOf<Runtime<Tasks>['writable']>();
   expectTypeOf(client.handle).toEqualTypeOf<Runtime<Tasks>['handle']>();
   expectTypeOf(client.close()).toEqualTypeOf<Promise<void>>();
   // @ts-expect-error a text is no list
@@ -105,6 +109,18 @@ export async function types(runtime: Runtime<Tasks>): Promise<void> {
   await runtime.schedule('a', { everyMs: 1_000 }, 'sum', [1], { runAt: 5 });
   // @ts-expect-error misspelt
   await runtime.schedule('a', { corn: '* * * * *' }, 'sum', [1]);
+
+  const sums = runtime.map([[1], [2]], 'sum', { concurrency: 5, ordered: false });
+  expectTypeOf(sums).toEqualTypeOf<AsyncIterableIterator<number>>();
+  // @ts-expect-error texts are no lists
+  runtime.map(['text'], 'sum');
+  // @ts-expect-error one key would make one task of all
+  runtime.map([[1]], 'sum', { options: { unique: { key: 'k' } } });
+  expectTypeOf(runtime.writable('sum')).toEqualTypeOf<Writable>();
+  expectTypeOf(runtime.transform('sum')).toEqualTypeOf<Duplex>();
+  expectTypeOf(runtime.writable('at', { web: true })).toEqualTypeOf<WritableStream<Date>>();
+  const { readable } = runtime.transform('sum', { web: true });
+  expectTypeOf(readable).toEqualTypeOf<ReadableStream<number>>();
 
   expectTypeOf(await runtime.get('id')).toEqualTypeOf<TaskInfo | undefined>();
   expectTypeOf(await runtime.stop()).toEqualTypeOf<StopReport>();
