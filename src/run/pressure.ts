@@ -7,20 +7,22 @@
  *        │                            └──▶ the broker has none: reject · wait
  *        └──▶ there is none: reject · shed, then in · wait ──▶ in, as tasks end
  */
-import type { Broker, ShedTask } from '../broker/broker.js';
-import type { Clock, Disarm } from '../clock.js';
+import type { Broker } from '../broker/broker.js';
+import type { Disarm } from '../clock.js';
 import { QueueFullError, StoreFullError } from '../errors.js';
 import type { RuntimeOptions } from '../options/types.js';
 import type { NewTask } from '../task/task.js';
 import { BatchEntrant, demandOf, type Entrant } from './entrant.js';
 import type { RuntimeEvent } from './events.js';
 import { HighWater } from './high-water.js';
+import { type MakingWay, makeWay } from './make-way.js';
 import { StorePressure } from './store-pressure.js';
 import { type MayEnter, type Seat, WaitingRoom } from './waiting-room.js';
 
 /** Let in between two turns of the event loop. */
 const SLICE = 1_000;
-/** The most tasks that make way for one batch. */
+/** Tasks that make way for single ones in one turn, and for one batch at most. */
+const SHED_SLICE = 128;
 const MAX_SHED = 1_000;
 /** How soon it is looked again while somebody waits, and while nobody does and the store is full. */
 const LOOK_MS = 10;
@@ -37,18 +39,12 @@ type Options = Pick<
   | 'minFreeBytes'
 >;
 
-export interface PressureHost {
+export interface PressureHost extends MakingWay {
   readonly broker: Pick<Broker, 'waiting' | 'shed' | 'hasRoom'>;
-  readonly clock: Clock;
   /** Tasks of a queue, or of all, whose handlers run. */
   started(queue?: string): number;
-  keepMs(task: ShedTask): number;
-  /** Threads give back tasks below this level that they have not started. */
-  recall(below: number, queue: string | undefined): void;
   /** Puts in single tasks. {@link Pressure.refused} is told of those that the broker does not take. */
   place(entrants: readonly Entrant[]): void;
-  /** These have made way. */
-  shed(tasks: readonly ShedTask[]): void;
   tell(event: RuntimeEvent): void;
 }
 
@@ -97,9 +93,11 @@ export class Pressure {
       } else this.#keepOut(entrant, full);
     }
     for (const { full, entrants: group } of pressing.values()) {
-      const count = this.#shed(full.queue, group[0]!.task.level, group.length, 1);
-      for (let at = 0; at < count; at++) admitted.push(group[at]!);
-      for (let at = count; at < group.length; at++) group[at]!.failed(full);
+      const first = group.slice(0, SHED_SLICE);
+      const count = makeWay(this.#host, full.queue, first[0]!.task.level, first.length, 1);
+      admitted.push(...first.slice(0, count));
+      for (const entrant of first.slice(count)) entrant.failed(full);
+      if (group.length > SHED_SLICE) setImmediate(() => this.#admitLater(group.slice(SHED_SLICE)));
     }
     return admitted;
   }
@@ -179,6 +177,11 @@ export class Pressure {
     return new BatchEntrant(tasks, this.#options.whenFull, place, failed);
   }
 
+  #admitLater(entrants: readonly Entrant[]): void {
+    if (this.#ended === undefined) this.#host.place(this.admit(entrants));
+    else for (const entrant of entrants) entrant.failed(this.#ended);
+  }
+
   #admitBatch(batch: BatchEntrant): void {
     const full = this.#lackOf(batch);
     if (full === undefined) this.#place([batch]);
@@ -246,7 +249,7 @@ export class Pressure {
       if (full === undefined) break;
       const over = full.pending - full.limit;
       if (task.whenFull !== 'shed' || over > MAX_SHED || this.#highWater.isBeyond(demand)) return full;
-      if (this.#shed(full.queue, lowest, over, over) === 0) return full;
+      if (makeWay(this.#host, full.queue, lowest, over, over) === 0) return full;
     }
     for (const queue of demand.keys()) {
       const behind = this.#behind(queue, task.level);
@@ -266,22 +269,6 @@ export class Pressure {
       this.#options.maxPendingEnqueues,
       queue,
     );
-  }
-
-  /** @returns how many have made way. */
-  #shed(queue: string | undefined, below: number, most: number, least: number): number {
-    const { broker, clock } = this.#host;
-    const keepMs = (task: ShedTask): number => this.#host.keepMs(task);
-    const request = { ...(queue === undefined ? {} : { queue }), below, now: clock.now(), keepMs };
-    const shed = broker.shed({ ...request, most, least });
-    let count = shed.length;
-    if (count > 0) this.#host.shed(shed);
-    if (count === most) return count;
-    this.#host.recall(below, queue);
-    const more = broker.shed({ ...request, most: most - count, least: Math.max(1, least - count) });
-    if (more.length > 0) this.#host.shed(more);
-    count += more.length;
-    return count;
   }
 
   /** Time may bring room as well: handlers start, others empty the disk. */

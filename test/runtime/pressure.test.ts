@@ -142,6 +142,20 @@ describe.each(BACKENDS)('beyond maxWaiting, on %s', (kind) => {
     results[0]!.catch(() => {});
   });
 
+  it('more than one turn sheds make way in turn', async () => {
+    const runtime = await busy(kind, { maxWaiting: 300 });
+    const low = Array.from({ length: 300 }, (_, at) => ({
+      name: 'echo' as const,
+      payload: at,
+      options: { priority: 0 },
+    }));
+    await runtime.enqueueBatch(low);
+    const high = Array.from({ length: 400 }, (_, at) => runtime.enqueue('echo', at, SHED));
+    const ended = await ends(high);
+    expect(ended).toEqual([...Array(300).fill('in'), ...Array(100).fill(FULL.code)]);
+    expect((await runtime.counts()).get('default')).toMatchObject({ ready: 300, cancelled: 300 });
+  });
+
   it('a batch comes in as a whole, at once, later or never', async () => {
     const gate = new Gate();
     const runtime = await busy(kind, { maxWaiting: 4 }, gate);
