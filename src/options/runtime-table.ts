@@ -271,9 +271,9 @@ export const RUNTIME_FIELDS = {
   maxPendingEnqueues: field(
     number({ min: 1, max: 10_000_000, unit: 'tasks' }),
     100_000,
-    'Enqueues not yet flushed; beyond, `enqueue` rejects with `ERR_MILLRACE_QUEUE_FULL`.',
+    'Enqueues not yet flushed, and those that wait for room; beyond, `enqueue` rejects in any case.',
   ),
-  maxPendingBytes: field(bytes(64 * GIB), 64 * MIB, 'Their payloads together.'),
+  maxPendingBytes: field(bytes(64 * GIB), 64 * MIB, 'Their payloads together, in each case.'),
   maxBytes: field(bytes(Number.MAX_SAFE_INTEGER, MIB, true), Infinity, 'Size of the store.'),
   minFreeBytes: field(
     bytes(Number.MAX_SAFE_INTEGER, 0),

@@ -255,7 +255,10 @@ export interface OpenOptions {
   readonly maxWaiting?: number;
   /** What becomes of an enqueue that finds no room and does not say it itself. */
   readonly whenFull?: WhenFull;
-  /** Enqueues not yet flushed; beyond, `enqueue` rejects with `ERR_MILLRACE_QUEUE_FULL`. */
+  /**
+   * Enqueues not yet flushed, and again those that wait for room. With so many unflushed, `enqueue` does what
+   * `whenFull` says; with so many that wait, it rejects with `ERR_MILLRACE_QUEUE_FULL`.
+   */
   readonly maxPendingEnqueues?: number;
   /** Their payloads together. */
   readonly maxPendingBytes?: number;

@@ -202,6 +202,13 @@ describe.each(BACKENDS)('beyond maxWaiting, on %s', (kind) => {
     await runtime.enqueue('echo', 'fills it');
     const refused = runtime.run('handsNow', 'more', { queue: 'other', maxAttempts: 1 });
     expect(((await rejection(refused)).cause as { code: string }).code).toBe(FULL.code);
+    const patient = await open(kind, { whenFull: 'wait', queues: { default: { maxWaiting: 1 } } });
+    await patient.pause('default');
+    await patient.enqueue('echo', 'fills it');
+    const waiting = patient.run('handsNow', 'more', { queue: 'other' });
+    await patient.resume('default');
+    const id = (await waiting) as string;
+    expect(await patient.handle(id).result()).toBe('more');
   });
 
   it('pressure and relief are told once each, with a distance between them', async () => {
