@@ -58,6 +58,7 @@ export class Pressure {
   readonly #store: StorePressure;
   #ended: Error | undefined;
   #disarm: Disarm | undefined;
+  #armedMs = 0;
   #isLettingIn = false;
 
   constructor(options: Options, host: PressureHost) {
@@ -273,9 +274,12 @@ export class Pressure {
 
   /** Time may bring room as well: handlers start, others empty the disk. */
   #lookLater(): void {
-    if (this.#disarm !== undefined || this.#ended !== undefined) return;
-    if (this.#room.count === 0 && !this.#store.isFull) return;
-    this.#disarm = this.#host.clock.arm(this.#room.count > 0 ? LOOK_MS : LOOK_AT_STORE_MS, () => {
+    if (this.#ended !== undefined || (this.#room.count === 0 && !this.#store.isFull)) return;
+    const ms = this.#room.count > 0 ? LOOK_MS : LOOK_AT_STORE_MS;
+    if (this.#disarm !== undefined && this.#armedMs <= ms) return;
+    this.#disarm?.();
+    this.#armedMs = ms;
+    this.#disarm = this.#host.clock.arm(ms, () => {
       this.#disarm = undefined;
       this.#store.look();
       this.look();
