@@ -1,8 +1,10 @@
-/** The calls that a runtime and a client share: types laid over a desk, which does what they ask. */
+/**
+ * The calls by which a runtime and a client take tasks in: types laid over a desk, which does what they ask.
+ */
 import { Duplex, Writable } from 'node:stream';
 import type { ReadableWritablePair, WritableStream } from 'node:stream/web';
 import type { Settled } from './broker/broker.js';
-import type { Counts, TaskFilter } from './broker/inspect.js';
+import { Control } from './control.js';
 import { InvalidArgumentError } from './errors.js';
 import { FlowAccess } from './flow-access.js';
 import { FlowHandle, type FlowSteps } from './flow-handle.js';
@@ -17,10 +19,7 @@ import type {
   WritableOptions,
 } from './options/types.js';
 import { checkName, validateFlowOptions, validateStreamOptions } from './options.js';
-import { describeTask, type TaskInfo } from './run/describe.js';
 import type { Desk } from './run/desk.js';
-import type { EventFilter, RuntimeEvent } from './run/events.js';
-import type { PageRequest } from './run/filters.js';
 import { Mapping } from './run/mapping.js';
 import { transformBy, writableTo } from './run/streaming.js';
 import { type ScheduleInfo, type ScheduleOptions, type ScheduleRule, Schedules } from './schedules.js';
@@ -50,13 +49,7 @@ export type BatchItem<Module> = {
   };
 }[NameOf<Module>];
 
-export interface TaskPage {
-  readonly tasks: readonly TaskInfo[];
-  /** Absent at the end. */
-  readonly after?: string;
-}
-
-export class Access<Module = AnyModule> {
+export class Access<Module = AnyModule> extends Control {
   /** Rules that limit how often tasks start and how many at once, changed while running. */
   readonly limits: LimitCalls;
   readonly #desk: Desk;
@@ -70,6 +63,7 @@ export class Access<Module = AnyModule> {
 
   /** Use {@link openRuntime} or {@link openClient}. */
   constructor(desk: Desk, codecs: ReadonlyMap<string, Codec>, threads: number) {
+    super(desk, codecs);
     this.#desk = desk;
     this.limits = new LimitCalls(desk);
     this.#inFlight = IN_FLIGHT_PER_THREAD * threads;
@@ -245,66 +239,6 @@ export class Access<Module = AnyModule> {
   handle<Name extends NameOf<Module> = NameOf<Module>>(id: TaskId): Handle<ResultOf<TasksOf<Module>, Name>> {
     const settled = (): Promise<Settled> => this.#desk.settled(id);
     return new Handle({ id, isNew: false, settled }, this.#host);
-  }
-
-  /** Everything known of a task; `undefined` when it never existed or is no longer kept. */
-  async get(id: TaskId): Promise<TaskInfo | undefined> {
-    const view = await this.#desk.get(id);
-    return view === undefined ? undefined : describeTask(view, this.#codecs);
-  }
-
-  /** At most `limit` (1 to 1,000, default 100) tasks; give `after` back for the next page. */
-  async list(filter: TaskFilter = {}, page: PageRequest = {}): Promise<TaskPage> {
-    const { tasks: views, after } = await this.#desk.list(filter, page);
-    const tasks = views.map((view) => describeTask(view, this.#codecs));
-    return after === undefined ? { tasks } : { tasks, after };
-  }
-
-  /** How many tasks of each queue are in each state. Costs little: the counters are kept with the tasks. */
-  counts(): Promise<Counts> {
-    return this.#desk.counts();
-  }
-
-  /** Cancels one task or all that a filter names, in whatever state. @returns how many were not final yet. */
-  cancel(what: TaskId | TaskFilter): Promise<number> {
-    return this.#desk.cancel(what);
-  }
-
-  /**
-   * Sends a dead or cancelled task, or all dead ones that a filter names, round again with fresh counts.
-   * @returns how many. @throws {WrongStateError} {@link UnknownTaskError} for a single one.
-   */
-  redrive(what: TaskId | TaskFilter): Promise<number> {
-    return this.#desk.redrive(what);
-  }
-
-  /** Removes a final task, or all dead ones that a filter names, and their results. @returns how many. */
-  delete(what: TaskId | TaskFilter): Promise<number> {
-    return this.#desk.delete(what);
-  }
-
-  /** No task of this queue starts until `resume`, also after a restart. Running ones go on. */
-  pause(queue: string): Promise<void> {
-    return this.#desk.setPaused(queue, true);
-  }
-
-  resume(queue: string): Promise<void> {
-    return this.#desk.setPaused(queue, false);
-  }
-
-  /** Changes the number of the owner's threads; running tasks are not disturbed. */
-  resize(threads: number): Promise<void> {
-    return this.#desk.resize(threads);
-  }
-
-  /** What happens from now on, as an async iterator that drops the oldest when its reader is too slow. */
-  events(filter: EventFilter = {}): AsyncIterableIterator<RuntimeEvent> {
-    return this.#desk.events(filter);
-  }
-
-  /** Resolves when nothing is ready, running, blocked or waiting for a retry, and all results are flushed. */
-  whenIdle(): Promise<void> {
-    return this.#desk.whenIdle();
   }
 }
 

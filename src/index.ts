@@ -1,9 +1,10 @@
 /** The public exports of `millrace`, and nothing else. */
-export type { AnyModule, BatchItem, NameOf, TaskPage } from './access.js';
+export type { AnyModule, BatchItem, NameOf } from './access.js';
 export type { FlowCounts, FlowId, FlowPage, FlowState, FlowView, SettledFlow } from './broker/flows.js';
 export type { Counts, QueueCounts, TaskFilter } from './broker/inspect.js';
 export { type Client, openClient } from './client.js';
 export { type Clock, type EpochMs, ManualClock, systemClock } from './clock.js';
+export type { TaskPage } from './control.js';
 export * from './errors.js';
 export type { FlowAccess } from './flow-access.js';
 export { FlowHandle, type FlowSteps, type HandleOf, type HandlesOf } from './flow-handle.js';

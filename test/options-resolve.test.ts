@@ -1,6 +1,7 @@
 /** How the options of an enqueue, a definition and a queue are laid over the defaults. */
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_RULES, levelOf, OPTION_TABLE, resolveOptions } from '#src/options.js';
+import { OPTION_TABLE } from '#src/options/listing.js';
+import { DEFAULT_RULES, levelOf, resolveOptions } from '#src/options.js';
 
 describe('resolveOptions', () => {
   it('lets the enqueue win over the definition, that over the queue, that over the defaults', () => {

@@ -4,9 +4,8 @@
  */
 
 import { describe, expect, it } from 'vitest';
+import { OPTION_TABLE, type OptionGroup } from '#src/options/listing.js';
 import {
-  OPTION_TABLE,
-  type OptionGroup,
   validateClientOptions,
   validateEnqueueOptions,
   validateFlowOptions,

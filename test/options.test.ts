@@ -5,11 +5,10 @@
  */
 
 import { describe, expect, it } from 'vitest';
+import { OPTION_TABLE, type OptionGroup } from '#src/options/listing.js';
 import {
   checkName,
   DEFAULT_RULES,
-  OPTION_TABLE,
-  type OptionGroup,
   validateEnqueueOptions,
   validateResultOptions,
   validateRunOptions,

@@ -9,7 +9,7 @@ import { describe, expect, it } from 'vitest';
 import type { Lack, Lacks } from '#src/broker/broker.js';
 import { openBackend, parseBackend } from '#src/broker/open.js';
 import { systemClock } from '#src/clock.js';
-import { OPTION_TABLE, type OptionGroup, type OptionRow } from '#src/options.js';
+import { OPTION_TABLE, type OptionGroup, type OptionRow } from '#src/options/listing.js';
 
 const README = 'README.md';
 const PROMISE_COUNT = 27;

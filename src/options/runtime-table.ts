@@ -2,12 +2,10 @@
  * The options of `openRuntime` and of its calls `run`, `result` and `stop`: one row each, with unit, bounds,
  * default and meaning. What only the host can know (threads, clock, logger) is named here and supplied by it.
  */
-import { InvalidArgumentError } from '../errors.js';
-import type { Codec } from '../task/codec.js';
 import type { CheckedLimits } from '../task/limit-rule.js';
+import { aFunction, codecs, env, hasMethods, location, modules, schema, services } from './host-rules.js';
 import { AGEING_FIELDS, LIMITS_FIELDS } from './limit-table.js';
 import {
-  checkName,
   choice,
   type FieldsOf,
   field,
@@ -21,7 +19,7 @@ import {
   text,
   value,
 } from './rule.js';
-import { object, plainObject, record } from './shape.js';
+import { object, record } from './shape.js';
 import {
   abortSignal,
   MAX_DURATION_MS,
@@ -46,77 +44,6 @@ const MIB = 1_048_576;
 const GIB = 1_024 * MIB;
 const MAX_NAMES = 10_000;
 const WAIT = { min: 0, max: MAX_DURATION_MS, unit: 'ms', orInfinity: true, fraction: 'rounded up' } as const;
-
-/** Has these members as functions; anything but an object has none. */
-function hasMethods(given: unknown, ...methods: readonly string[]): boolean {
-  if ((typeof given !== 'object' && typeof given !== 'function') || given === null) return false;
-  return methods.every((method) => typeof (given as Record<string, unknown>)[method] === 'function');
-}
-
-const aFunction = value('function', 'a function', (given) => typeof given === 'function');
-
-const schema = value('Standard Schema', 'a Standard Schema, version 1', (given) => {
-  if ((typeof given !== 'object' && typeof given !== 'function') || given === null) return false;
-  const standard = (given as { '~standard'?: { version?: unknown } })['~standard'];
-  return hasMethods(standard, 'validate') && standard?.version === 1;
-});
-
-const location = value('string | URL', 'a URL or a string of 1 to 4,096 characters', (given) => {
-  if (given instanceof URL) return true;
-  return typeof given === 'string' && given.length >= 1 && given.length <= 4_096 && !given.includes('\0');
-});
-const locations = list(location, 1_000, 1);
-const modules: Rule = {
-  ...locations,
-  type: `${location.type} | ${locations.type}`,
-  expected: `${location.expected}, or ${locations.expected}`,
-  check: (given, at) =>
-    Array.isArray(given) ? locations.check(given, at) : Object.freeze([location.check(given, at)]),
-};
-
-const codec = value('Codec', 'a codec: { name, encode, decode }', (given) =>
-  hasMethods(given, 'encode', 'decode'),
-);
-const codecList = list(codec, 100);
-const codecs: Rule = {
-  ...codecList,
-  check(given, at) {
-    const checked = codecList.check(given, at) as readonly Codec[];
-    const names = new Set(checked.map((each) => checkName('codec', each.name)));
-    if (names.size < checked.length)
-      throw new InvalidArgumentError(at, 'an array of codecs with different names');
-    return checked;
-  },
-};
-
-const service = value('object | function', 'an object or a function', (given) => {
-  return typeof given === 'function' || (typeof given === 'object' && given !== null);
-});
-const services: Rule = {
-  type: 'Record<string, object>',
-  expected: 'a plain object of objects and functions',
-  check(given, at) {
-    const entries = Object.entries(plainObject(given, at));
-    return Object.freeze(
-      Object.fromEntries(entries.map(([key, each]) => [key, service.check(each, `${at}.${key}`)])),
-    );
-  },
-};
-
-const variable = value('string', 'a string', (given) => typeof given === 'string');
-/** `process.env` itself is welcome, which is no plain object. */
-const env: Rule = {
-  type: 'Record<string, string>',
-  expected: 'an object of strings',
-  check(given, at) {
-    const isObject = typeof given === 'object' && given !== null && !Array.isArray(given);
-    if (!isObject) throw new InvalidArgumentError(at, env.expected, given);
-    const entries = Object.entries(given).filter(([, each]) => each !== undefined);
-    return Object.freeze(
-      Object.fromEntries(entries.map(([key, each]) => [key, variable.check(each, `${at}.${key}`)])),
-    );
-  },
-};
 
 function bytes(max: number, min = 1, orInfinity = false): Rule {
   return number({ min, max, unit: 'bytes', ...(orInfinity ? { orInfinity } : {}) });

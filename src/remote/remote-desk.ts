@@ -4,34 +4,23 @@
  * one turn travel together, calls are answered in any order.
  */
 import { MAX_BATCH_TASKS, type Settled } from '../broker/broker.js';
-import type { Counts, Page, TaskFilter } from '../broker/inspect.js';
 import { DisconnectedError, QueueFullError, StoppedError } from '../errors.js';
 import type { EnqueueOptions } from '../options/types.js';
-import { validateLimitRule, validateLimitScope } from '../options.js';
 import type { DeskItem, Receipt } from '../run/desk.js';
 import { EventQueue } from '../run/event-queue.js';
 import type { EventFilter, RuntimeEvent } from '../run/events.js';
-import {
-  checkBatch,
-  checkEventFilter,
-  checkFilter,
-  checkItem,
-  checkLargeBatch,
-  checkPage,
-  type PageRequest,
-} from '../run/filters.js';
+import { checkBatch, checkEventFilter, checkItem, checkLargeBatch } from '../run/filters.js';
 import type { EncodedTask, Front } from '../run/front.js';
-import type { LimitInForce } from '../run/limiting.js';
 import type { Codec } from '../task/codec.js';
 import { ID_BYTES } from '../task/id.js';
-import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
-import type { TaskId, TaskState, WhenFull } from '../task/task.js';
+import type { TaskId, WhenFull } from '../task/task.js';
 import { Calls, type OpenCall } from './calls.js';
 import type { Connection } from './connection.js';
 import { frontOf } from './far-front.js';
-import { receivedError, receivedEvent, receivedView, type SentView } from './forms.js';
+import { receivedError, receivedEvent } from './forms.js';
 import type { OwnersDesk } from './moving-desk.js';
 import { MAX_TASKS_PER_CALL, PART_BYTES, type Placed, type Welcome } from './protocol.js';
+import { RemoteControl } from './remote-control.js';
 import { RemoteFlows } from './remote-flows.js';
 import { RemoteSchedules } from './schedules.js';
 import { StagedReceipt } from './staged-receipt.js';
@@ -55,11 +44,11 @@ export interface RemoteDeskSetup {
   readonly now: () => number;
 }
 
-export class RemoteDesk implements OwnersDesk {
+export class RemoteDesk extends RemoteControl implements OwnersDesk {
   readonly schedules: RemoteSchedules = new RemoteSchedules({
     encode: (...task) => this.encode(...task),
     settled: (id) => this.settled(id),
-    ask: (...args) => this.#ask(...args),
+    ask: (...args) => this.ask(...args),
   });
   readonly flows: RemoteFlows;
   readonly #calls: Calls;
@@ -72,6 +61,7 @@ export class RemoteDesk implements OwnersDesk {
   #unacceptedBytes = 0;
 
   constructor({ connection, welcome, codecs, now }: RemoteDeskSetup) {
+    super();
     this.#whenFull = welcome.whenFull ?? 'reject';
     this.#calls = new Calls(connection);
     this.#now = now;
@@ -175,67 +165,7 @@ export class RemoteDesk implements OwnersDesk {
   }
 
   settled(id: TaskId): Promise<Settled> {
-    return this.#ask('settled', { id }) as Promise<Settled>;
-  }
-
-  state(id: TaskId): Promise<TaskState> {
-    return this.#ask('state', { id }) as Promise<TaskState>;
-  }
-
-  async get(id: TaskId) {
-    const view = (await this.#ask('get', { id })) as SentView | undefined;
-    return view === undefined ? undefined : receivedView(view);
-  }
-
-  async list(filter: TaskFilter, page: PageRequest): Promise<Page> {
-    const args = { filter: checkFilter(filter), page: checkPage(page) };
-    const found = (await this.#ask('list', args)) as {
-      readonly tasks: readonly SentView[];
-      readonly after?: string;
-    };
-    const tasks = found.tasks.map((view) => receivedView(view));
-    return found.after === undefined ? { tasks } : { tasks, after: found.after };
-  }
-
-  counts(): Promise<Counts> {
-    return this.#ask('counts', {}) as Promise<Counts>;
-  }
-
-  cancel(what: TaskId | TaskFilter): Promise<number> {
-    return this.#ask('cancel', { what: whatOf(what) }) as Promise<number>;
-  }
-
-  redrive(what: TaskId | TaskFilter): Promise<number> {
-    return this.#ask('redrive', { what: whatOf(what) }) as Promise<number>;
-  }
-
-  delete(what: TaskId | TaskFilter): Promise<number> {
-    return this.#ask('delete', { what: whatOf(what) }) as Promise<number>;
-  }
-
-  async setPaused(queue: string, isPaused: boolean): Promise<void> {
-    await this.#ask('pause', { queue, isPaused });
-  }
-
-  async setLimit(scope: LimitScope, rule: AnyLimitRule): Promise<void> {
-    const whose = validateLimitScope(scope);
-    await this.#ask('setLimit', { scope: whose, rule: validateLimitRule(rule, whose) });
-  }
-
-  async removeLimit(scope: LimitScope): Promise<boolean> {
-    return (await this.#ask('removeLimit', { scope: validateLimitScope(scope) })) as boolean;
-  }
-
-  async listLimits(): Promise<readonly LimitInForce[]> {
-    return (await this.#ask('listLimits', {})) as readonly LimitInForce[];
-  }
-
-  async resize(threads: number): Promise<void> {
-    await this.#ask('resize', { threads });
-  }
-
-  async whenIdle(): Promise<void> {
-    await this.#ask('idle', {});
+    return this.ask('settled', { id }) as Promise<Settled>;
   }
 
   events(filter: EventFilter): AsyncIterableIterator<RuntimeEvent> {
@@ -251,7 +181,7 @@ export class RemoteDesk implements OwnersDesk {
   }
 
   /** After what was enqueued before in the same turn. */
-  async #ask(...[verb, args]: Parameters<ReturnType<Calls['begin']>['send']>): Promise<unknown> {
+  async ask(...[verb, args]: Parameters<ReturnType<Calls['begin']>['send']>): Promise<unknown> {
     this.#flush();
     const call = this.#calls.begin();
     call.send(verb, args);
@@ -308,9 +238,4 @@ export class RemoteDesk implements OwnersDesk {
   #receipt(id: TaskId, isNew: boolean): Receipt {
     return { id, isNew, settled: () => this.settled(id) };
   }
-}
-
-/** @throws {UnknownOptionError} {@link InvalidArgumentError} {@link InvalidNameError} */
-function whatOf(what: TaskId | TaskFilter): TaskId | TaskFilter {
-  return typeof what === 'string' ? what : checkFilter(what);
 }

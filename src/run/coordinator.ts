@@ -3,11 +3,11 @@
  * to threads (`Dispatcher`, `Executor`), what time brings (`Promoter`, `Pruner`), and who is told (`Events`,
  * `Idle`).
  */
-import type { Backend, Claim, Pace, Settlement } from '../broker/broker.js';
+import type { Backend, Claim, Settlement } from '../broker/broker.js';
 import type { Counts } from '../broker/inspect.js';
 import { StoppedError } from '../errors.js';
 import type { RuntimeOptions } from '../options/types.js';
-import type { HandlerInfo, ItemExtras, Pool, Slot, ThreadEvent } from '../pool/pool.js';
+import type { HandlerInfo, ItemExtras, Pool, ThreadEvent } from '../pool/pool.js';
 import type { Codec } from '../task/codec.js';
 import type { ParentsPage, ParentsRequest } from '../task/parents.js';
 import type { NewTask, TaskId, TaskView } from '../task/task.js';
@@ -19,6 +19,7 @@ import { Front } from './front.js';
 import { Gather } from './gather.js';
 import { Idle } from './idle.js';
 import { Limiting } from './limiting.js';
+import { paceOf } from './pace.js';
 import { readParents } from './parents.js';
 import { openPressure } from './pressing.js';
 import type { Pressure } from './pressure.js';
@@ -28,9 +29,6 @@ import { Registry } from './registry.js';
 import type { RunningBatch, RunningItem } from './running-item.js';
 import { Scheduler } from './scheduler.js';
 import { Telling } from './telling.js';
-
-/** A batch handed over this recently may come back in time for the commit of its own tasks. */
-const FRESH_MS = 0.3;
 
 export interface CoordinatorOptions {
   readonly backend: Backend;
@@ -119,7 +117,7 @@ export class Coordinator implements ExecutorHost {
     }
     this.broker.onReady(() => this.#dispatcher.wake());
     this.broker.onFenced((error) => this.#fenced(error));
-    this.broker.pace(() => this.#pace());
+    this.broker.pace(() => paceOf(executor, pool, broker, clock));
   }
 
   /** Tasks may start from now on; idempotent. */
@@ -295,18 +293,5 @@ export class Coordinator implements ExecutorHost {
     this.stopStarting();
     this.idle.release();
     this.telling.fenced(error);
-  }
-
-  #pace(): Pace {
-    const { batches } = this.executor;
-    if (batches.size === 0) return 'idle';
-    const busy = new Set<Slot<RunningItem>>();
-    let handedLast = 0;
-    for (const { batch } of batches) {
-      busy.add(batch.slot);
-      if (batch.handedAt > handedLast) handedLast = batch.handedAt;
-    }
-    if (busy.size >= this.#pool.slots.length) return 'busy';
-    return this.broker.backlog() === 0 && this.clock.monotonic() - handedLast < FRESH_MS ? 'fresh' : 'idle';
   }
 }

@@ -89,7 +89,8 @@ async function throughClient(
   const client = await openTestClient(backend, codecs === undefined ? {} : { codecs });
   return new Proxy(runtime, {
     get(_target, key) {
-      const from = Object.hasOwn(Access.prototype, key) ? client : runtime;
+      const isShared = key in Access.prototype || Object.hasOwn(client, key);
+      const from = isShared ? client : runtime;
       const member = Reflect.get(from, key);
       return typeof member === 'function' ? member.bind(from) : member;
     },
