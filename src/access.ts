@@ -150,11 +150,11 @@ export class Access<Module = AnyModule> extends Control {
   /**
    * Puts in tasks of which some wait for others, all or none of them: `build` adds them, and returns those of
    * which it wants handles, by names of its own. Resolves when the flow is flushed. Payloads must not be
-   * changed until then. More than 20,000 tasks and groups are stored in several commits.
+   * changed until then. More than 2,000 tasks, groups and parents are stored in several commits.
    * @throws (rejects) as {@link Access.enqueue} and the methods of {@link FlowBuilder}; with a cycle
    *   {@link InvalidArgumentError}.
    * @throws (rejects) {@link UnknownTaskError} {@link ResultExpiredError} for a task enqueued earlier that
-   *   one of these is to wait for; {@link UnsupportedError} for `unique` in a flow of more than 20,000.
+   *   one of these is to wait for; {@link UnsupportedError} for `unique` in a flow of more than 2,000.
    */
   // biome-ignore lint/suspicious/noConfusingVoidType: what a function without `return` gives
   async flow<const Returned extends FlowSteps | void = void>(
