@@ -56,6 +56,10 @@ export class Limits {
   #changed = new Set<Scope>();
   /** Gates whose lanes were resumed and have not been claimed from yet. */
   readonly #resuming = new Set<Scope>();
+  /** Lanes resumed since the round began or something was taken: to resume them again would change nothing. */
+  readonly #tried = new Set<string>();
+  /** Of these, lanes that may be resumed once more: only then their level was known. */
+  readonly #relearned = new Set<string>();
   #serial = 0;
 
   constructor(host: LimitsHost) {
@@ -136,6 +140,7 @@ export class Limits {
 
   /** Takes what a start needs, just after `check` has said `take`. */
   take(head: Head): Permit | undefined {
+    this.#forgetTried();
     const lane = this.#scopes.lane(head.queue, this.laneOf(head));
     if (lane.all.length === 0) return undefined;
     const cost = this.#host.costOf(head.name, head.queue, head);
@@ -161,9 +166,18 @@ export class Limits {
     this.#wake(taken.map(({ scope }) => scope));
   }
 
-  /**
-   * Before claims: lets lanes go on whose gates have permits. @returns whether there are any.
-   */
+  /** A round of claims begins: something may have happened since the last one. */
+  begin(): void {
+    this.#forgetTried();
+    this.open();
+  }
+
+  #forgetTried(): void {
+    this.#tried.clear();
+    this.#relearned.clear();
+  }
+
+  /** Lets lanes go on whose gates have permits. @returns whether there are any to claim from. */
   open(): boolean {
     this.#scopes.tidy();
     let hasResumed = false;
@@ -189,7 +203,12 @@ export class Limits {
 
   #open(gate: Scope): boolean {
     let hasResumed = false;
+    const tried: Waiter[] = [];
     for (let next = gate.turns.first; next !== undefined; next = gate.turns.first) {
+      if (this.#tried.has(next.id)) {
+        tried.push(gate.turns.takeFirst()!);
+        continue;
+      }
       const ms = gate.lackMs(next.cost, true);
       // One more for each that was resumed for nothing: they are behind us soon, however many they are.
       if (ms > 0 && gate.misses === 0) {
@@ -198,18 +217,27 @@ export class Limits {
       }
       if (ms > 0) gate.misses--;
       this.#waiting.delete(next.id);
+      this.#tried.add(next.id);
       gate.resume(next);
       this.#resuming.add(gate);
       hasResumed = true;
       this.#host.resumeLine(next.queue, next.lane);
     }
+    for (const waiter of tried) gate.turns.add(waiter);
+    // They have their turn when something has happened.
+    if (tried.length > 0) this.#changed.add(gate);
     return hasResumed;
   }
 
   /** The first gate at which a lane has to wait. */
   #lackingGate(lane: Lane, cost: number, level: number): Scope | undefined {
     const by = lane.gates.find((gate) => gate.hasResumed(lane.id));
-    return lane.gates.find((gate) => mustYield(gate, by, level) || gate.lackMs(cost, false) > 0);
+    // Its level is known only now: it has not had its turn.
+    if (by !== undefined && !this.#relearned.has(lane.id) && this.#mustYield(by, by, level)) {
+      this.#relearned.add(lane.id);
+      this.#tried.delete(lane.id);
+    }
+    return lane.gates.find((gate) => this.#mustYield(gate, by, level) || gate.lackMs(cost, false) > 0);
   }
 
   #wait(lane: Lane, gate: Scope, cost: number, level: number): void {
@@ -257,16 +285,16 @@ export class Limits {
     for (const scope of scopes) if (scope.turns.size > 0) this.#changed.add(scope);
     this.#host.wake();
   }
-}
 
-/**
- * Whether a lane has to let others go first at this gate. One that a gate has resumed, `by`, has had its turn
- * and goes on to the next: were it to wait in turn there, it would lose its place at the first, and two lanes
- * could send each other from gate to gate for ever. Only at that gate itself it may turn out to be of a lower
- * level than those behind it.
- */
-function mustYield(gate: Scope, by: Scope | undefined, level: number): boolean {
-  const { first } = gate.turns;
-  if (first === undefined) return false;
-  return by === undefined || (by === gate && first.level > level);
+  /**
+   * Whether a lane has to let others go first at this gate. One that a gate has resumed, `by`, has had its
+   * turn and goes on to the next: were it to wait in turn there, it would lose its place at the first, and two
+   * lanes could send each other from gate to gate for ever. Only at that gate itself it may turn out to be of
+   * a lower level than the one behind it, if that has not been tried yet.
+   */
+  #mustYield(gate: Scope, by: Scope | undefined, level: number): boolean {
+    const { first } = gate.turns;
+    if (first === undefined) return false;
+    return by === undefined || (by === gate && first.level > level && !this.#tried.has(first.id));
+  }
 }

@@ -71,9 +71,26 @@ export class Turns {
     return true;
   }
 
+  /** Takes the first one out; it may be added again. */
+  takeFirst(): Waiter | undefined {
+    const { first } = this;
+    if (first === undefined) return undefined;
+    this.#heap?.removeFirst();
+    this.#left(first);
+    return first;
+  }
+
   leave(waiter: Waiter): void {
     if (waiter.hasLeft) return;
     waiter.hasLeft = true;
+    this.#left(waiter);
+    // As large as what waits, about.
+    if (this.#heap !== undefined && this.#heap.size > 2 * this.#count + 16) {
+      this.#heap.keep(({ hasLeft }) => !hasLeft);
+    }
+  }
+
+  #left(waiter: Waiter): void {
     this.#count--;
     if (this.#heap === undefined || this.#queues === undefined) {
       this.#only = undefined;
@@ -82,8 +99,6 @@ export class Turns {
     const ofQueue = this.#queues.get(waiter.queue)! - 1;
     if (ofQueue === 0) this.#queues.delete(waiter.queue);
     else this.#queues.set(waiter.queue, ofQueue);
-    // As large as what waits, about.
-    if (this.#heap.size > 2 * this.#count + 16) this.#heap.keep(({ hasLeft }) => !hasLeft);
   }
 }
 

@@ -115,7 +115,10 @@ export class Coordinator implements ExecutorHost {
     if (backend.flows !== undefined) {
       listenToFlows(backend.flows, { events, idle, promoter, now: () => clock.now() });
     }
-    this.broker.onReady(() => this.#dispatcher.wake());
+    this.broker.onReady(() => {
+      if (limiting.isResuming) this.#dispatcher.wakeForResumed();
+      else this.#dispatcher.wake();
+    });
     this.broker.onFenced((error) => this.#fenced(error));
     this.broker.pace(() => paceOf(executor, pool, broker, clock));
   }

@@ -14,9 +14,11 @@ import type { Clock, Disarm } from '../clock.js';
 import type { Pool, Slot } from '../pool/pool.js';
 import type { Executor } from './executor.js';
 import { Fill, isLimited } from './fill.js';
+import { LimitedClaims } from './limited-claims.js';
 import type { Limiting } from './limiting.js';
 import { LONG_BATCH_AFTER_MS, Recall } from './recall.js';
 import type { NameEntry, QueueRule, Registry } from './registry.js';
+import { Rounds } from './rounds.js';
 import type { RunningBatch, RunningItem } from './running-item.js';
 import { Sides } from './sides.js';
 
@@ -40,22 +42,16 @@ export class Dispatcher {
   readonly #executor: Executor;
   readonly #registry: Registry;
   readonly #limiting: Limiting;
+  readonly #limited: LimitedClaims;
   readonly #sides: Sides;
   readonly #recall: Recall;
   readonly #clock: Clock;
+  readonly #rounds: Rounds;
   #isStopped = true;
-  #isScheduled = false;
   #isClaiming = false;
   #longCheck: Disarm | undefined;
   #hasParked = false;
-  /** The claim under way was ended by a head that has to wait. */
-  #hasStopped = false;
-  /** Queues that it has passed over. */
-  readonly #skipped = new Set<string>();
   readonly #host: DispatcherHost;
-  readonly #round = (): void => {
-    this.#runRound().catch((error) => this.#failed(error));
-  };
 
   constructor(
     host: DispatcherHost,
@@ -74,7 +70,11 @@ export class Dispatcher {
     this.#recall = new Recall(executor, this.#sides);
     this.#registry = registry;
     this.#limiting = limiting;
+    this.#limited = new LimitedClaims(limiting);
     this.#clock = clock;
+    this.#rounds = new Rounds(clock, () => {
+      this.#runRound().catch((error) => this.#failed(error));
+    });
   }
 
   start(): void {
@@ -92,9 +92,12 @@ export class Dispatcher {
 
   /** Looks for work at the end of this turn. */
   wake(): void {
-    if (this.#isScheduled || this.#isStopped) return;
-    this.#isScheduled = true;
-    queueMicrotask(this.#round);
+    if (!this.#isStopped) this.#rounds.wake();
+  }
+
+  /** A line was resumed in a round: looks for what may start there. */
+  wakeForResumed(): void {
+    if (!this.#isStopped) this.#rounds.wakeAgain();
   }
 
   /** Takes back all unstarted tasks that `wanted` names. */
@@ -104,12 +107,13 @@ export class Dispatcher {
   }
 
   async #runRound(): Promise<void> {
-    this.#isScheduled = false;
+    this.#rounds.begin();
     if (this.#isStopped || this.#isClaiming) return;
-    if (this.#limiting.isUsed) this.#limiting.limits.open();
+    this.#limited.beginRound();
     this.#recallForBetter();
     for (let goesOn = true; goesOn; ) {
       goesOn = false;
+      this.#limited.beginPass();
       // Each slot gets one batch before any gets another.
       for (const slot of this.#sides.byNeed()) {
         if (!this.#mayTakeMore(slot)) continue;
@@ -118,10 +122,11 @@ export class Dispatcher {
           await this.#awaitClaims(handed);
           return;
         }
+        if (handed) this.#rounds.foundSomething();
         if (handed) goesOn = true;
         else if (slot.batches.length === 0 && this.#recall.half(slot) > 0) void this.#fillSlot(slot);
       }
-      if (!goesOn && this.#limiting.isUsed) goesOn = this.#limiting.limits.open();
+      if (!goesOn) goesOn = this.#limited.opensMore();
     }
     this.#watchLong();
     if (!this.#hasParked) return;
@@ -169,14 +174,16 @@ export class Dispatcher {
     const parallel =
       first?.parallel === true ? this.#registry.queue(this.#ofBatch(slot, 0)!.queue) : undefined;
     const fill = new Fill(slot, backlog / slots, parallel);
-    this.#hasStopped = false;
-    this.#skipped.clear();
-    const claims = this.#broker.claim((head) => this.#accept(fill, head), fill.most);
+    this.#limited.beginClaim();
+    const accept = this.#limiting.isUsed
+      ? (head: Head) => this.#acceptCounted(fill, head)
+      : (head: Head) => this.#accept(fill, head);
+    const claims = this.#broker.claim(accept, fill.most);
     return isArray(claims) ? this.#hand(fill, claims) : claims.then((later) => this.#hand(fill, later));
   }
 
   #hand(fill: Fill, claims: readonly Claim[]): boolean {
-    if (this.#limiting.isUsed) this.#settlePermit(fill, claims);
+    this.#limited.endClaim(fill, claims);
     if (claims.length === 0) return false;
     const now = this.#clock.now();
     const fresh = claims.filter((claim) => claim.staleAt === undefined || claim.staleAt > now);
@@ -188,23 +195,14 @@ export class Dispatcher {
     return fresh.length > 0;
   }
 
-  /** What was taken for a head is its claim's. Lanes that had nothing to claim make way for others. */
-  #settlePermit({ permit }: Fill, [claim]: readonly Claim[]): void {
-    const { limits } = this.#limiting;
-    if (claim === undefined && !this.#hasStopped) limits.foundNothing(this.#skipped);
-    if (permit === undefined) return;
-    if (claim === undefined) limits.release(permit, false);
-    else limits.give(claim, permit);
-  }
-
-  #accept(fill: Fill, head: Head): Verdict {
-    const verdict = fill.permit === undefined ? this.#decide(fill, head) : 'stop';
-    if (verdict === 'stop') this.#hasStopped = true;
-    else if (verdict === 'skipQueue') this.#skipped.add(head.queue);
+  /** Where there are limits. */
+  #acceptCounted(fill: Fill, head: Head): Verdict {
+    const verdict = fill.permit === undefined ? this.#accept(fill, head) : 'stop';
+    this.#limited.decided(head, verdict);
     return verdict;
   }
 
-  #decide(fill: Fill, head: Head): Verdict {
+  #accept(fill: Fill, head: Head): Verdict {
     const entry = this.#registry.entry(head.name);
     const rule = this.#registry.queue(head.queue);
     const verdict = this.#mayRun(fill.slot, entry, rule, head);

@@ -49,6 +49,8 @@ interface Parts {
 export class Limiting {
   /** There is, or was, a rule. Without one nothing else here is to be asked. */
   isUsed = false;
+  /** A line is being resumed: the dispatcher is woken for that, and nothing else has happened. */
+  isResuming = false;
   readonly limits: Limits;
   readonly #parts: Parts;
   readonly #rules: LimitRules;
@@ -66,7 +68,11 @@ export class Limiting {
     this.limits = new Limits({
       ...{ clock: options.clock, keyValue, rules: this.#rules },
       costOf: (name, queue, head) => this.#costOf(name, queue, head),
-      resumeLine: (queue, lane) => broker.resumeLine(queue, lane),
+      resumeLine: (queue, lane) => {
+        this.isResuming = true;
+        broker.resumeLine(queue, lane);
+        this.isResuming = false;
+      },
       resumeAll: () => broker.resumeAll(),
       wake: () => host.wake(),
     });

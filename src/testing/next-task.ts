@@ -32,7 +32,7 @@ export class NextTask {
   async #reserve(): Promise<void> {
     const { broker, limiting } = this.#coordinator;
     do {
-      limiting.limits.open();
+      limiting.limits.begin();
       await broker.claim((head) => {
         const verdict = this.#accept(head);
         return verdict === 'take' ? 'stop' : verdict;

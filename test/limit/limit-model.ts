@@ -125,6 +125,11 @@ export class LimitModel {
     for (const task of running) for (const scope of this.#scopesOf(task, now)) scope.running++;
   }
 
+  /** Its buckets are what they are from now on: full. */
+  enqueued(task: ModelTask, now: number): void {
+    this.#scopesOf(task, now);
+  }
+
   started(task: ModelTask, now: number, wall: number): void {
     for (const [id, scope] of this.#named(task, now))
       scope.started(task.cost, now, wall, id.replace('\0', ' of '));

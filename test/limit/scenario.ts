@@ -215,6 +215,7 @@ export class Scenario {
         place: 'waits',
       };
       this.#tasks.push(task);
+      this.#model.enqueued(task, this.clock.monotonic());
       enqueued.push(this.#enqueue(task));
     }
     await this.#settle();
