@@ -56,7 +56,7 @@ export class Limits {
   #changed = new Set<Scope>();
   /** Gates whose lanes were resumed and have not been claimed from yet. */
   readonly #resuming = new Set<Scope>();
-  /** Lanes resumed since the round began or something was taken: to resume them again would change nothing. */
+  /** Lanes resumed since the round began or something was taken: again would change nothing. */
   readonly #tried = new Set<string>();
   /** Of these, lanes that may be resumed once more: only then their level was known. */
   readonly #relearned = new Set<string>();
@@ -288,9 +288,9 @@ export class Limits {
 
   /**
    * Whether a lane has to let others go first at this gate. One that a gate has resumed, `by`, has had its
-   * turn and goes on to the next: were it to wait in turn there, it would lose its place at the first, and two
-   * lanes could send each other from gate to gate for ever. Only at that gate itself it may turn out to be of
-   * a lower level than the one behind it, if that has not been tried yet.
+   * turn and goes on to the next: were it to wait in turn there, it would lose its place at the first, and
+   * two lanes could send each other from gate to gate for ever. Only at that gate itself it may turn out to
+   * be of a lower level than the one behind it, if that has not been tried yet.
    */
   #mustYield(gate: Scope, by: Scope | undefined, level: number): boolean {
     const { first } = gate.turns;

@@ -1,7 +1,7 @@
 /**
  * The dispatcher's dealings with limits beside each head's verdict: permits go to the claims that they were
- * taken for, and what a round of claims has found, or not, decides which lanes go on. Does nothing while there
- * are no limits.
+ * taken for, and what a round of claims has found, or not, decides which lanes go on. Does nothing while
+ * there are no limits.
  */
 import type { Claim, Head, Verdict } from '../broker/broker.js';
 import type { Fill } from './fill.js';
@@ -51,7 +51,7 @@ export class LimitedClaims {
     else this.#limiting.limits.give(claim, permit);
   }
 
-  /** No slot has found anything: lanes that had nothing make way for others. @returns whether there are any. */
+  /** No slot has found anything: lanes that had nothing make way. @returns whether there are others. */
   opensMore(): boolean {
     const { isUsed, limits } = this.#limiting;
     if (!isUsed) return false;
