@@ -4,8 +4,8 @@ import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 import { fixture } from './harness.js';
 
-const FEW = 3_000;
-const MANY = 30_000;
+const FEW = 2_000;
+const MANY = 20_000;
 const MAX_BYTES_MORE = 5e6;
 
 it(`of ${MANY} items takes less than 5 MB more than one of ${FEW}`, { timeout: 120_000 }, async () => {
