@@ -16,6 +16,7 @@ import { limitLane } from '../task/lane.js';
 import { Alarms } from './alarms.js';
 import type { Scope, Taken } from './scope.js';
 import { type Lane, Scopes, type ScopesHost } from './scopes.js';
+import { Tried } from './tried.js';
 import type { Waiter } from './turns.js';
 
 export interface LimitsHost extends Omit<ScopesHost, 'changed'> {
@@ -56,10 +57,7 @@ export class Limits {
   #changed = new Set<Scope>();
   /** Gates whose lanes were resumed and have not been claimed from yet. */
   readonly #resuming = new Set<Scope>();
-  /** Lanes resumed since the round began or something was taken: again would change nothing. */
-  readonly #tried = new Set<string>();
-  /** Of these, lanes that may be resumed once more: only then their level was known. */
-  readonly #relearned = new Set<string>();
+  readonly #tried = new Tried();
   #serial = 0;
 
   constructor(host: LimitsHost) {
@@ -140,7 +138,7 @@ export class Limits {
 
   /** Takes what a start needs, just after `check` has said `take`. */
   take(head: Head): Permit | undefined {
-    this.#forgetTried();
+    this.#tried.clear();
     const lane = this.#scopes.lane(head.queue, this.laneOf(head));
     if (lane.all.length === 0) return undefined;
     const cost = this.#host.costOf(head.name, head.queue, head);
@@ -168,13 +166,8 @@ export class Limits {
 
   /** A round of claims begins: something may have happened since the last one. */
   begin(): void {
-    this.#forgetTried();
-    this.open();
-  }
-
-  #forgetTried(): void {
     this.#tried.clear();
-    this.#relearned.clear();
+    this.open();
   }
 
   /** Lets lanes go on whose gates have permits. @returns whether there are any to claim from. */
@@ -205,19 +198,20 @@ export class Limits {
     let hasResumed = false;
     const tried: Waiter[] = [];
     for (let next = gate.turns.first; next !== undefined; next = gate.turns.first) {
-      if (this.#tried.has(next.id)) {
-        tried.push(gate.turns.takeFirst()!);
-        continue;
-      }
       const ms = gate.lackMs(next.cost, true);
+      const isTried = this.#tried.has(gate.id, next.id);
       // One more for each that was resumed for nothing: they are behind us soon, however many they are.
-      if (ms > 0 && gate.misses === 0) {
+      if (ms > 0 && (gate.misses === 0 || isTried)) {
         this.#alarms.set(gate, ms);
         break;
       }
+      if (isTried) {
+        tried.push(gate.turns.takeFirst()!);
+        continue;
+      }
       if (ms > 0) gate.misses--;
       this.#waiting.delete(next.id);
-      this.#tried.add(next.id);
+      this.#tried.add(gate.id, next.id);
       gate.resume(next);
       this.#resuming.add(gate);
       hasResumed = true;
@@ -232,12 +226,12 @@ export class Limits {
   /** The first gate at which a lane has to wait. */
   #lackingGate(lane: Lane, cost: number, level: number): Scope | undefined {
     const by = lane.gates.find((gate) => gate.hasResumed(lane.id));
-    // Its level is known only now: it has not had its turn.
-    if (by !== undefined && !this.#relearned.has(lane.id) && this.#mustYield(by, by, level)) {
-      this.#relearned.add(lane.id);
-      this.#tried.delete(lane.id);
-    }
-    return lane.gates.find((gate) => this.#mustYield(gate, by, level) || gate.lackMs(cost, false) > 0);
+    const waitsInTurn = by === undefined;
+    const lacking = lane.gates.find((gate) => {
+      return (waitsInTurn && gate.turns.size > 0) || gate.lackMs(cost, false) > 0;
+    });
+    if (waitsInTurn || lacking !== undefined || !this.#isOutOfTurn(by, lane.id, level)) return lacking;
+    return by;
   }
 
   #wait(lane: Lane, gate: Scope, cost: number, level: number): void {
@@ -287,14 +281,13 @@ export class Limits {
   }
 
   /**
-   * Whether a lane has to let others go first at this gate. One that a gate has resumed, `by`, has had its
-   * turn and goes on to the next: were it to wait in turn there, it would lose its place at the first, and
-   * two lanes could send each other from gate to gate for ever. Only at that gate itself it may turn out to
-   * be of a lower level than the one behind it, if that has not been tried yet.
+   * Whether a lane that a gate has resumed turns out to be of a lower level than the next one there: then it
+   * waits again, once, by its true level. At other gates it does not wait in turn: it would lose its place at
+   * this one, and two lanes could send each other from gate to gate for ever.
    */
-  #mustYield(gate: Scope, by: Scope | undefined, level: number): boolean {
+  #isOutOfTurn(gate: Scope, lane: string, level: number): boolean {
     const { first } = gate.turns;
-    if (first === undefined) return false;
-    return by === undefined || (by === gate && first.level > level && !this.#tried.has(first.id));
+    if (first === undefined || first.level <= level || this.#tried.has(gate.id, first.id)) return false;
+    return this.#tried.forgive(gate.id, lane);
   }
 }

@@ -26,3 +26,10 @@ it('exceeds no limit, lets no ready task wait in vain, and completes all', async
     expect(looks).toBeGreaterThan(SEEDS * 5);
   }
 }, 300_000);
+
+it.each([113_176, 502_891, 503_015])(
+  'ends scenario %i, which once went round for ever, or stood still',
+  async (seed) => {
+    await new Scenario(seed).run();
+  },
+);
