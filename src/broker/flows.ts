@@ -24,6 +24,7 @@
  * of a bounded size, also after a restart, and nothing is released twice or forgotten.
  */
 import type { EpochMs } from '../clock.js';
+import type { WhenParentDies } from '../task/flow-types.js';
 import type { StoredError } from '../task/stored-error.js';
 import type { FinalState, NewTask, TaskId, TaskState } from '../task/task.js';
 import type { RetentionMs } from '../task/task-options.js';
@@ -51,8 +52,7 @@ export const MAX_LABEL_CHARS = 128;
 /** Parents in one page. */
 export const MAX_PARENTS_LISTED = 1_000;
 
-/** What becomes of a child when one of its parents is dead or cancelled. */
-export type WhenParentDies = 'fail' | 'run' | 'wait';
+export type { WhenParentDies } from '../task/flow-types.js';
 
 /**
  * `running` until every member is final. Then the ends decide, the members that nothing waits for: `dead`
