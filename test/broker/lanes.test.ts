@@ -210,6 +210,25 @@ describe('a lane', () => {
     await backend.close();
   });
 
+  it('is found again by its number when another of its hash has left nothing in the store', async () => {
+    const tables = memoryTables();
+    const laneHash = (): string => 'samehash';
+    let backend = open(tables, { laneHash });
+    const accepted = enqueue(backend, ['a', 'b']);
+    const eager = await backend.broker.claim(({ lane: of }) => (of === lane('a') ? 'take' : 'skip'), 1);
+    await complete(backend, eager);
+    await accepted;
+    await backend.close();
+    backend = open(tables, { laneHash });
+    await enqueue(backend, ['a', 'b']);
+    const claims = await backend.broker.claim(() => 'take', 9);
+    assert.deepEqual(claims.map(textOf).sort(), ['a', 'b', 'b']);
+    for (const claim of claims) assert.equal(claim.limitLane, lane(textOf(claim)));
+    await complete(backend, claims);
+    assert.equal(checkStore(tables).rows.lane, 0);
+    await backend.close();
+  });
+
   it('that is held gives its place in memory to those that can start', async () => {
     const counter = counting(memoryTables());
     const backend = open(counter.tables, { windowTasks: 100 });

@@ -1,7 +1,8 @@
 /**
  * Names of lanes and queues to lines. The name of a lane is stored once, under 8 bytes that stand for it in
  * keys: a hash of it, or the next free number behind the hash when another lane has that. It comes with the
- * first stored segment of the lane, and goes with the last.
+ * first stored segment of the lane, and goes with the last. Lanes that have stored segments are known from
+ * the start, so a name is looked for by its hash only where it has none.
  *
  *     lane   [lane 8]  name
  */
@@ -28,8 +29,11 @@ export class Lanes {
     this.#hash = hash;
   }
 
-  /** Made on first use. */
-  line(queueName: string, laneName = ''): Line {
+  /**
+   * Made on first use.
+   * @param lane  Where its segments are in the store, if it has any.
+   */
+  line(queueName: string, laneName = '', lane?: string): Line {
     if (laneName === '') {
       const line = this.#plain.get(queueName);
       return line ?? this.#addPlain(queueName);
@@ -38,7 +42,7 @@ export class Lanes {
     const known = lines?.find((line) => line.queueName === queueName);
     if (known !== undefined) return known;
     const { siblings } = this.line(queueName);
-    const line = new Line(siblings, lines?.[0]?.lane ?? this.#laneOf(laneName), laneName);
+    const line = new Line(siblings, lines?.[0]?.lane ?? lane ?? this.#laneOf(laneName), laneName);
     if (lines === undefined) this.#others.set(laneName, [line]);
     else lines.push(line);
     return line;
@@ -55,7 +59,7 @@ export class Lanes {
     const lane = prefix.slice(2, 10);
     const queueName = this.#queueNames.name((prefix.charCodeAt(0) << 8) | prefix.charCodeAt(1));
     const laneName = lane === PLAIN_LANE ? undefined : this.#nameAt(lane);
-    return this.line(queueName, laneName).at(9 - prefix.charCodeAt(10));
+    return this.line(queueName, laneName, lane).at(9 - prefix.charCodeAt(10));
   }
 
   *[Symbol.iterator](): Iterator<Line> {
@@ -70,9 +74,7 @@ export class Lanes {
     lines.splice(lines.indexOf(line), 1);
     if (lines.length > 0) return;
     this.#others.delete(laneName);
-    if (this.#unstored.delete(lane)) return;
-    // The name behind it may be there only because this one was.
-    if (this.#nameAt(nextLane(lane)) === undefined) this.#tables.delete('lane', lane);
+    if (!this.#unstored.delete(lane)) this.#tables.delete('lane', lane);
   }
 
   /** For the commit that stores a segment of this lane. */
