@@ -92,10 +92,11 @@ export interface Broker {
    * order. `accept` sees each head before it is claimed. Bounded by `max`, and by how many lines are looked
    * at in vain: it may end early and call `wake` once more.
    *
-   * Lanes of tasks with limits take turns at each level: one that was empty comes in at the place where the
+   * Lanes of tasks with limits take turns at each level: one that was empty comes in near the place where the
    * others are, and then each is claimed from as often as its weight says. So between the enqueue of a lone
-   * task and its claim, at most `weight` claims go to each other lane of its level. Queues that have no such
-   * lane there are one lane of weight 1 together, in plain enqueue order.
+   * task and its claim, at most `weight` claims go to each other lane of its level; and new lanes, however
+   * many, keep none waiting for ever. Queues that have no such lane there are one lane of weight 1 together,
+   * in plain enqueue order.
    */
   claim(accept: (head: Head) => Verdict, max: number): readonly Claim[] | Promise<readonly Claim[]>;
 

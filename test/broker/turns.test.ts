@@ -2,7 +2,12 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
+import { LevelOrder } from '#src/broker/embedded/level-order.js';
+import { LEVELS, type LevelQueue, Line, type QueueLines } from '#src/broker/embedded/line.js';
+import { Look } from '#src/broker/embedded/look.js';
+import { Segment } from '#src/broker/embedded/segment.js';
 import { isBefore, LevelTime, Turn, TurnHeap } from '#src/broker/embedded/turns.js';
+import { limitLane } from '#src/task/lane.js';
 
 function turnsIn(time: LevelTime, count: number): Turn[] {
   return Array.from({ length: count }, () => {
@@ -10,6 +15,20 @@ function turnsIn(time: LevelTime, count: number): Turn[] {
     time.enter(turn);
     return turn;
   });
+}
+
+function newSiblings(): QueueLines {
+  return { number: 0, name: 'q', skippedIn: 0, turns: new Array(LEVELS) };
+}
+
+/** A lane with a task. */
+function list(order: LevelOrder, siblings: QueueLines, key: string): LevelQueue {
+  const queue = new Line(siblings, key, limitLane('t', key)).at(5);
+  const segment = new Segment(1, queue, 0, 'tasks');
+  segment.addTask(0, Buffer.alloc(1));
+  queue.insert(segment);
+  order.add(queue);
+  return queue;
 }
 
 describe('turns', () => {
@@ -44,25 +63,56 @@ describe('turns', () => {
   it('come in at the time, or later when they had more than their share', () => {
     const time = new LevelTime();
     const [a, b] = turnsIn(time, 2) as [Turn, Turn];
-    time.took(a, 1);
+    time.took(a, 1, 3);
     time.enter(a);
     assert.ok(isBefore(b, a));
-    time.took(b, 4);
-    for (let at = 0; at < 8; at++) time.took(b, 4);
+    time.took(b, 4, 1);
+    for (let at = 0; at < 8; at++) time.took(b, 4, 1);
     const late = new Turn(undefined);
     time.enter(late);
     assert.ok(late.pass > 0 && isBefore(a, late) && isBefore(late, b));
   });
 
+  it('of lanes that are forgotten go when their time has come, however many new ones come in', () => {
+    const order = new LevelOrder(5);
+    const siblings = newSiblings();
+    const look = new Look(() => true);
+    let most = 0;
+    for (let round = 0; round < 3_000; round++) {
+      list(order, siblings, `${round}`);
+      if (round < 3) continue;
+      look.begin();
+      const best = order.best(look)!;
+      order.took(best, 1);
+      order.forget(best);
+      most = Math.max(most, siblings.turns[5]!.forgotten.size);
+    }
+    assert.ok(most > 0 && most < 100, `${most} forgotten`);
+  });
+
+  it('of those passed over are not lost when the time is set back meanwhile', () => {
+    const order = new LevelOrder(5);
+    const siblings = newSiblings();
+    const look = new Look(() => true);
+    const [a, b] = [list(order, siblings, 'a'), list(order, siblings, 'b')];
+    order.took(a, 2 ** -33);
+    order.took(b, 2 ** -33);
+    look.begin();
+    order.passOver(b, look);
+    order.took(a, 1);
+    order.restore(b);
+    assert.ok(b.turn!.pass < 2 ** 22, `${b.turn!.pass}`);
+  });
+
   it('go on in their order when the time is set back', () => {
     const time = new LevelTime();
     const [a, b, c, away] = turnsIn(time, 4) as [Turn, Turn, Turn, Turn];
-    assert.equal(time.took(away, 1), false);
-    assert.equal(time.took(a, 2 ** -33), false);
-    assert.equal(time.took(a, 1), true);
-    time.took(b, 1);
+    assert.equal(time.took(away, 1, 3), false);
+    assert.equal(time.took(a, 2 ** -33, 3), false);
+    assert.equal(time.took(a, 1, 3), true);
+    time.took(b, 1, 3);
     time.enter(c);
-    time.took(c, 2);
+    time.took(c, 2, 3);
     time.setBack([a, b, c]);
     assert.ok(a.pass < 2 ** 22 && isBefore(c, a) && isBefore(a, b), `${a.pass} ${b.pass} ${c.pass}`);
     time.enter(away);

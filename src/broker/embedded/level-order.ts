@@ -79,14 +79,19 @@ export class LevelOrder {
     if (!queue.isListed) return;
     const turns = turnsOf(queue);
     if (turns === undefined) this.#addPlain(queue);
-    else turns.heap.add(queue.turn!);
+    else {
+      this.#time.comeBack(queue.turn!);
+      turns.heap.add(queue.turn!);
+    }
   }
 
   /** @param weight  Of its lane. Called only where lanes take turns. */
   took(queue: LevelQueue, weight: number): void {
     const turns = turnsOf(queue);
     const turn = turns === undefined ? this.#plainTurn : queue.turn!;
-    const isSetBackDue = this.#time.took(turn, weight);
+    let lanes = 0;
+    for (const { heap, forgotten } of this.#inTurns) lanes += heap.size - forgotten.size;
+    const isSetBackDue = this.#time.took(turn, weight, lanes);
     turns?.heap.moved(turn);
     if (isSetBackDue) this.#time.setBack(this.#all());
   }

@@ -1,12 +1,15 @@
 /**
  * Turns of lanes by stride scheduling. Each lane has a pass; the lowest is claimed from next and moves on by
  * its stride, the shorter the more it weighs. The pass of the newest claim is the level's time. A lane that
- * comes in does so at that time, or at its own pass when it has had more than its share; it gets nothing for
- * the time in which it had no tasks.
+ * comes in does so near that time, or at its own pass when it has had more than its share; it gets nothing
+ * for the time in which it had no tasks.
+ *
+ * Near: were it at that time, those behind it would wait for as long as new lanes come in, which may be for
+ * ever. So where they come in moves on with each claim, but is never more than `AHEAD` before the time.
  *
  * Passes are integers, so that equal shares stay equal for ever. `⌈UNIT / w⌉ × w ≥ UNIT`: between the coming
- * in of a lane of weight 1 and its claim, a lane of weight w is claimed from at most w times. Among equal
- * passes, who has waited longest goes first.
+ * in of a lane of weight v, up to `UNIT / AHEAD`, and its claim, a lane of weight w is claimed from at most
+ * ⌈w / v⌉ times. Among equal passes, who has waited longest goes first.
  *
  * @source  Waldspurger, Weihl, "Stride Scheduling: Deterministic Proportional-Share Resource Management",
  *   MIT/LCS/TM-528, 1995.
@@ -15,6 +18,7 @@ import type { LevelQueue, QueueLines } from './line.js';
 
 /** Stride of weight 1. */
 const UNIT = 2 ** 20;
+const AHEAD = UNIT / 8;
 /** Times are set back beyond this, while numbers are exact. Once in years, so that it may look at all. */
 const MAX_TIME = 2 ** 52;
 
@@ -52,20 +56,29 @@ export class QueueTurns {
 /** The time of one level. */
 export class LevelTime {
   #now = 0;
+  /** Where turns come in, once the time has not passed it. */
+  #entry = 0;
   #serial = 0;
   #era = 0;
 
   /** The turn comes in, behind all that came in at the same pass. */
   enter(turn: Turn): void {
-    turn.pass = turn.era === this.#era ? Math.max(turn.pass, this.#now) : this.#now;
+    const entry = Math.max(this.#entry, this.#now);
+    turn.pass = turn.era === this.#era ? Math.max(turn.pass, entry) : entry;
     turn.era = this.#era;
     turn.serial = ++this.#serial;
   }
 
-  /** It was claimed from. @returns true when {@link setBack} is due. */
-  took(turn: Turn, weight: number): boolean {
+  /**
+   * It was claimed from.
+   * @param lanes  How many take turns, about.
+   * @returns true when {@link setBack} is due.
+   */
+  took(turn: Turn, weight: number, lanes: number): boolean {
     this.reached(turn);
     turn.pass = this.#now + Math.max(1, Math.ceil(UNIT / weight));
+    const entry = Math.max(this.#entry, this.#now) + Math.ceil(UNIT / (lanes + 1));
+    this.#entry = Math.min(entry, this.#now + AHEAD);
     turn.serial = ++this.#serial;
     return this.#now > MAX_TIME;
   }
@@ -75,6 +88,11 @@ export class LevelTime {
     if (turn.pass > this.#now) this.#now = turn.pass;
   }
 
+  /** It was out for a while and is where it was, unless the time was set back meanwhile. */
+  comeBack(turn: Turn): void {
+    if (turn.era !== this.#era) this.enter(turn);
+  }
+
   /** @param turns  All that are in. */
   setBack(turns: Iterable<Turn>): void {
     this.#era++;
@@ -82,6 +100,7 @@ export class LevelTime {
       turn.pass = Math.max(0, turn.pass - this.#now);
       turn.era = this.#era;
     }
+    this.#entry = Math.max(0, this.#entry - this.#now);
     this.#now = 0;
   }
 }
@@ -89,6 +108,10 @@ export class LevelTime {
 /** A binary heap whose members know their places. */
 export class TurnHeap {
   readonly #turns: Turn[] = [];
+
+  get size(): number {
+    return this.#turns.length;
+  }
 
   get top(): Turn | undefined {
     return this.#turns[0];

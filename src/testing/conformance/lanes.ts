@@ -23,6 +23,21 @@ async function enqueueEach(probe: Probe, ...drafts: readonly Draft[]): Promise<v
   for (const draft of drafts) await probe.enqueue(draft);
 }
 
+/** Keys of claims while `a` has many tasks, and `b` one at a time that comes when the one before has gone. */
+async function comingBack(probe: Probe, between: () => Promise<unknown>): Promise<string> {
+  await probe.enqueue(...inLane('a', 20));
+  const claimed: string[] = [];
+  for (let isAway = true; claimed.length < 20; ) {
+    if (isAway) await probe.enqueue(...inLane('b', 1));
+    const claim = await probe.takeOne();
+    claimed.push(textOf(claim));
+    isAway = claim.lane === lane('b');
+    await probe.complete([claim]);
+    await between();
+  }
+  return keysOf(claimed);
+}
+
 export const laneThemes: readonly Theme[] = [
   {
     subject: 'the order of lanes',
@@ -78,16 +93,7 @@ export const laneThemes: readonly Theme[] = [
       }),
 
       it('gives nobody more for coming back with one task at a time', async (probe) => {
-        await probe.enqueue(...inLane('a', 20));
-        const claimed: string[] = [];
-        for (let isAway = true; claimed.length < 20; ) {
-          if (isAway) await probe.enqueue(...inLane('b', 1));
-          const claim = await probe.takeOne();
-          claimed.push(textOf(claim));
-          isAway = claim.lane === lane('b');
-          await probe.complete([claim]);
-        }
-        const keys = keysOf(claimed);
+        const keys = await comingBack(probe, async () => {});
         assert.ok(/^(?:ab|ba)+$/.test(keys), keys);
       }),
 
@@ -95,17 +101,7 @@ export const laneThemes: readonly Theme[] = [
         'gives nobody more who was away when somebody looked',
         async (probe) => {
           probe.broker.order({ ...OPEN, weightOf: (_, of) => (of === lane('b') ? 4 : 1) });
-          await probe.enqueue(...inLane('a', 10));
-          const claimed: string[] = [];
-          for (let isAway = true; claimed.length < 20; ) {
-            if (isAway) await probe.enqueue(...inLane('b', 1));
-            const claim = await probe.takeOne();
-            claimed.push(textOf(claim));
-            isAway = claim.lane === lane('b');
-            await probe.complete([claim]);
-            await probe.take(1, () => 'stop');
-          }
-          const keys = keysOf(claimed);
+          const keys = await comingBack(probe, () => probe.take(1, () => 'stop'));
           assert.ok(!keys.includes('bbbbb'), keys);
         },
         { has: ['peek'] },
@@ -133,6 +129,18 @@ export const laneThemes: readonly Theme[] = [
           }
         }
         assert.ok(longest > 0);
+      }),
+
+      it('lets nobody wait for ever while new lanes come in', async (probe) => {
+        await probe.enqueue(...inLane('a', 4), ...inLane('b', 1), ...inLane('c', 1));
+        let others = 0;
+        for (let left = 4; left > 0; ) {
+          await probe.enqueue(...inLane(`new ${others}`, 1));
+          const claim = await probe.takeOne();
+          await probe.complete([claim]);
+          if (claim.lane === lane('a')) left--;
+          else assert.ok(++others < 100, `${left} of a are left`);
+        }
       }),
 
       it('takes back what was released at its place', async (probe) => {
