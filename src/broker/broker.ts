@@ -90,7 +90,7 @@ export interface Broker {
   /**
    * Claims the tasks that `accept` takes, best first: level 9 before 0, then lanes in turn, then enqueue
    * order. `accept` sees each head before it is claimed. Bounded by `max`, and by how many lines are looked
-   * at in vain: it may end early and call `wake` once more.
+   * at in vain: see `endedEarly`.
    *
    * Lanes of tasks with limits take turns at each level: one that was empty comes in near the place where the
    * others are, and then each is claimed from as often as its weight says. So between the enqueue of a lone
@@ -99,6 +99,8 @@ export interface Broker {
    * in plain enqueue order.
    */
   claim(accept: (head: Head) => Verdict, max: number): readonly Claim[] | Promise<readonly Claim[]>;
+  /** The last claim has looked at many lines in vain. There may be more to claim; `wake` is called for it. */
+  readonly endedEarly: boolean;
 
   /**
    * Notes durably that these claims are about to be handed to a thread, so that after a crash they are known

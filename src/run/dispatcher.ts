@@ -183,7 +183,7 @@ export class Dispatcher {
   }
 
   #hand(fill: Fill, claims: readonly Claim[]): boolean {
-    this.#limited.endClaim(fill, claims);
+    this.#limited.endClaim(fill, claims, this.#broker.endedEarly);
     if (claims.length === 0) return false;
     const now = this.#clock.now();
     const fresh = claims.filter((claim) => claim.staleAt === undefined || claim.staleAt > now);

@@ -39,10 +39,10 @@ export class LimitedClaims {
     else if (verdict === 'skipQueue') this.#skipped.add(queue);
   }
 
-  /** What was taken for a head is its claim's. */
-  endClaim({ permit }: Fill, [claim]: readonly Claim[]): void {
+  /** What was taken for a head is its claim's. @param endedEarly  There may be more to claim. */
+  endClaim({ permit }: Fill, [claim]: readonly Claim[], endedEarly: boolean): void {
     if (!this.#limiting.isUsed) return;
-    if (claim === undefined && !this.#hasStopped) {
+    if (claim === undefined && !this.#hasStopped && !endedEarly) {
       const before = this.#skippedByAll;
       this.#skippedByAll = new Set([...this.#skipped].filter((queue) => before?.has(queue) ?? true));
     }

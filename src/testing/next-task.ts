@@ -33,10 +33,12 @@ export class NextTask {
     const { broker, limiting } = this.#coordinator;
     do {
       limiting.limits.begin();
-      await broker.claim((head) => {
-        const verdict = this.#accept(head);
-        return verdict === 'take' ? 'stop' : verdict;
-      }, 1);
+      do {
+        await broker.claim((head) => {
+          const verdict = this.#accept(head);
+          return verdict === 'take' ? 'stop' : verdict;
+        }, 1);
+      } while (broker.endedEarly);
     } while (await limiting.limits.whenTold());
   }
 
@@ -45,12 +47,15 @@ export class NextTask {
     const { isUsed, limits } = limiting;
     let permit: Permit | undefined;
     const skipped = new Set<string>();
-    const [claim] = await broker.claim((head) => {
-      const verdict = this.#accept(head);
-      if (verdict === 'skipQueue') skipped.add(head.queue);
-      if (verdict === 'take' && isUsed) permit = limits.take(head);
-      return verdict;
-    }, 1);
+    let claim: Claim | undefined;
+    do {
+      [claim] = await broker.claim((head) => {
+        const verdict = this.#accept(head);
+        if (verdict === 'skipQueue') skipped.add(head.queue);
+        if (verdict === 'take' && isUsed) permit = limits.take(head);
+        return verdict;
+      }, 1);
+    } while (claim === undefined && broker.endedEarly);
     if (isUsed && claim === undefined) limits.foundNothing(skipped);
     if (permit !== undefined) limits.give(claim!, permit);
     return claim;

@@ -127,7 +127,7 @@ describe('100,000 lanes of which one has permits', () => {
 });
 
 describe('a claim', () => {
-  it('looks at a bounded number of lines in vain, and asks to be called again', async () => {
+  it('looks at a bounded number of lines in vain, says so, and asks to be called again', async () => {
     const backend = open(memoryTables());
     await enqueue(backend, [...Array(5_000).keys()]);
     let asked = 0;
@@ -139,12 +139,12 @@ describe('a claim', () => {
         return 'hold';
       }, 10);
     await claim();
-    assert.equal(asked, 1_000);
+    assert.deepEqual([asked, backend.broker.endedEarly], [1_000, true]);
     await setImmediate();
     assert.equal(woken, 1);
     for (let at = 0; at < 6; at++) await claim();
     await setImmediate();
-    assert.equal(asked, 5_000);
+    assert.deepEqual([asked, backend.broker.endedEarly], [5_000, false]);
     await backend.close();
   });
 });

@@ -59,6 +59,18 @@ describe('a limit of a definition', () => {
     expect(await ran(runtime)).toEqual(['a']);
   });
 
+  it('stands before nobody else, however many keys have to wait', async () => {
+    const total = { tokenBucket: { capacity: 1, refillPerSec: 1 / 60 } };
+    const runtime = await openTest({ limits: { tasks: { paced: { total } } } });
+    const options = { priority: 9 };
+    const keys = Array.from({ length: 3_500 }, (_, key) => key);
+    await runtime.enqueueBatch(keys.map((key) => ({ name: 'paced', payload: of(key), options })));
+    await runtime.enqueue('plain', 'later', { priority: 0 });
+    expect(await ran(runtime)).toEqual([0, 'later']);
+    await runtime.advance(MINUTE);
+    expect(await ran(runtime)).toEqual([1]);
+  });
+
   it('stands before nobody else: other names and keys go on', async () => {
     const runtime = await openTest();
     for (let count = 0; count < 5; count++) await runtime.enqueue('paced', of('a'), { priority: 9 });

@@ -144,6 +144,10 @@ export class EmbeddedBroker implements Broker {
     return this.#commits.ended === undefined ? this.#claiming.claim(accept, max) : [];
   }
 
+  get endedEarly(): boolean {
+    return this.#claiming.endedEarly;
+  }
+
   hold(claims: readonly Claim[]): Hold {
     return this.#hold(claims as readonly EmbeddedClaim[]);
   }

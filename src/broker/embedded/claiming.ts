@@ -43,6 +43,10 @@ export class Claiming {
     return claims;
   }
 
+  get endedEarly(): boolean {
+    return this.#look.isSpent;
+  }
+
   /** Out of all claims until it is resumed. */
   #hold(line: Line): void {
     const { lines, room } = this.#core;
