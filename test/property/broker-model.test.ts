@@ -174,7 +174,7 @@ describe('a backend and its model', () => {
   const timeout = 60_000 * runs;
 
   it('agree in memory, with commits that end when they like', { timeout }, () =>
-    law(() => new MemoryDisk(), 300 * runs),
+    law(() => new MemoryDisk(), 200 * runs),
   );
   it('agree on LMDB', { timeout }, () => law(() => new LmdbDisk(), 40 * runs));
 });
