@@ -49,19 +49,22 @@ export const laneMoveThemes: readonly Theme[] = [
         ]);
       }),
 
-      it('comes back to it over a restart, too', async (probe) => {
-        if (probe.broker.lacks.durable !== undefined) return;
-        await probe.enqueue({ lane: a, runAt: probe.now + 10 }, { lane: a }, { lane: a });
-        await probe.retry(await probe.take(1), 10);
-        await probe.reopen();
-        await probe.pass(10);
-        const claims = await probe.take();
-        assert.deepEqual(claims.map(byLane), [
-          [a, a],
-          [a, a],
-          [a, a],
-        ]);
-      }),
+      it(
+        'comes back to it over a restart, too',
+        async (probe) => {
+          await probe.enqueue({ lane: a, runAt: probe.now + 10 }, { lane: a }, { lane: a });
+          await probe.retry(await probe.take(1), 10);
+          await probe.reopen();
+          await probe.pass(10);
+          const claims = await probe.take();
+          assert.deepEqual(claims.map(byLane), [
+            [a, a],
+            [a, a],
+            [a, a],
+          ]);
+        },
+        { has: ['durable'] },
+      ),
 
       it(
         'waits aside while nobody handles it, and goes to its lane then',
@@ -71,12 +74,13 @@ export const laneMoveThemes: readonly Theme[] = [
             { name: 'nobody', lane: limitLane('nobody', 'k'), text: 'y' },
           );
           assert.deepEqual(await probe.drain(known), []);
-          const aside = { lane: '', limitLane: '' };
-          const verdictOf = (head: Head): Verdict => {
-            Object.assign(aside, { lane: head.lane, limitLane: head.limitLane });
-            return head.lane === head.limitLane ? 'take' : { aside: head.limitLane };
+          const asked: string[] = [];
+          const verdictOf = ({ lane, limitLane: own }: Head): Verdict => {
+            asked.push(lane);
+            return lane === own ? 'take' : { aside: own };
           };
           const claims = await probe.take(10, verdictOf);
+          assert.deepEqual(asked.slice(0, 2), ['nobody', 'nobody']);
           assert.deepEqual(claims.map(textOf), ['x', 'y']);
           assert.deepEqual(claims.map(byLane), [
             [limitLane('nobody', 'k'), limitLane('nobody', 'k')],

@@ -156,15 +156,18 @@ export const laneThemes: readonly Theme[] = [
         }
       }),
 
-      it('is kept over a restart, with what is in each lane', async (probe) => {
-        if (probe.broker.lacks.durable !== undefined) return;
-        await enqueueEach(probe, ...inLane('a', 3), ...inLane('b', 2), { text: 'plain' });
-        await probe.reopen();
-        const claims = await probe.take(3);
-        assert.deepEqual(claims.map(textOf).sort(), ['a 0', 'b 0', 'plain']);
-        assert.deepEqual(claims.map((claim) => claim.limitLane).sort(), ['', lane('a'), lane('b')]);
-        assert.deepEqual((await probe.drain()).sort(), ['a 1', 'a 2', 'b 1']);
-      }),
+      it(
+        'is kept over a restart, with what is in each lane',
+        async (probe) => {
+          await enqueueEach(probe, ...inLane('a', 3), ...inLane('b', 2), { text: 'plain' });
+          await probe.reopen();
+          const claims = await probe.take(3);
+          assert.deepEqual(claims.map(textOf).sort(), ['a 0', 'b 0', 'plain']);
+          assert.deepEqual(claims.map((claim) => claim.limitLane).sort(), ['', lane('a'), lane('b')]);
+          assert.deepEqual((await probe.drain()).sort(), ['a 1', 'a 2', 'b 1']);
+        },
+        { has: ['durable'] },
+      ),
     ],
   },
   {
@@ -226,7 +229,6 @@ export const laneThemes: readonly Theme[] = [
       it(
         'is one whose limit is known to be out, without a look at its tasks',
         async (probe) => {
-          if (probe.broker.lacks.durable !== undefined) return;
           await probe.enqueue(...inLane('a', 2), ...inLane('b', 2));
           await probe.reopen();
           let isOpen = false;
@@ -251,7 +253,7 @@ export const laneThemes: readonly Theme[] = [
           probe.broker.resumeLine('default', lane('a'));
           assert.deepEqual(await probe.drain(), ['a 0', 'a 1']);
         },
-        { has: ['peek'] },
+        { has: ['peek', 'durable'] },
       ),
 
       it(
