@@ -175,6 +175,7 @@ export class Dispatcher {
       first?.parallel === true ? this.#registry.queue(this.#ofBatch(slot, 0)!.queue) : undefined;
     const fill = new Fill(slot, backlog / slots, parallel);
     this.#limited.beginClaim();
+    this.#sides.beginClaim();
     const accept = this.#limiting.isUsed
       ? (head: Head) => this.#acceptCounted(fill, head)
       : (head: Head) => this.#accept(fill, head);
@@ -227,7 +228,7 @@ export class Dispatcher {
     const isIdle = fill.slot.batches.length === 0;
     const child = this.#sides.childOf(fill.slot);
     if (child === undefined && suspect) return 'pass';
-    if (child === undefined && isIdle) return 'skip';
+    if (child === undefined && isIdle) return this.#sides.passOver();
     if (child === undefined || !isIdle) return 'stop';
     fill.turnTo(child);
     return 'take';
@@ -263,12 +264,13 @@ export class Dispatcher {
     const lowest = this.#recall.lowestRank();
     if (lowest === 9) return;
     let best = -1;
+    this.#sides.beginClaim();
     const peeked = this.#broker.claim((head) => {
       const entry = this.#registry.entry(head.name);
       const verdict = this.#mayRun(undefined, entry, this.#registry.queue(head.queue), head);
       if (verdict !== 'take') return verdict;
       // Nothing makes way for what could not start.
-      if (this.#sides.isWaiting(entry, head)) return head.suspect ? 'pass' : 'skip';
+      if (this.#sides.isWaiting(entry, head)) return head.suspect ? 'pass' : this.#sides.passOver();
       best = head.rank;
       return 'stop';
     }, 1);

@@ -3,16 +3,21 @@
  * so that threads and children at work are together never more than `threads`. Says which tasks need a child
  * and which side of a place is in use; what goes where, and when, is the dispatcher's business.
  */
-import type { Head } from '../broker/broker.js';
+import type { Head, Verdict } from '../broker/broker.js';
 import type { Pool, Slot } from '../pool/pool.js';
 import type { NameEntry } from './registry.js';
 import type { RunningItem } from './running-item.js';
+
+/** So many lines are passed over in one claim because their heads wait for a child. */
+const MOST_WAITING = 1_000;
 
 export class Sides {
   readonly #pool: Pool<RunningItem>;
   readonly #hasChildren: boolean;
   /** Until a task has needed a child, nobody looks at them. */
   #isUsed = false;
+  /** Lines passed over in the claim under way. */
+  #passedOver = 0;
 
   constructor(pool: Pool<RunningItem>) {
     this.#pool = pool;
@@ -32,6 +37,18 @@ export class Sides {
   /** Whether it needs a child and none is there yet. */
   isWaiting(entry: NameEntry, head: Head): boolean {
     return this.needsChild(entry, head) && !this.#pool.children.some((child) => child.isReady);
+  }
+
+  beginClaim(): void {
+    this.#passedOver = 0;
+  }
+
+  /**
+   * For a head that waits for a child: what stands in other lines goes on, but where there are very many of
+   * such lanes nobody looks at all of them. What stands behind those waits until a child is there.
+   */
+  passOver(): Verdict {
+    return ++this.#passedOver < MOST_WAITING ? 'skip' : 'stop';
   }
 
   /** Of each place the side in use, of an idle one the thread; idle ones first. Some may not be ready. */
