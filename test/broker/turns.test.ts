@@ -6,12 +6,12 @@ import { LevelOrder } from '#src/broker/embedded/level-order.js';
 import { LEVELS, type LevelQueue, Line, type QueueLines } from '#src/broker/embedded/line.js';
 import { Look } from '#src/broker/embedded/look.js';
 import { Segment } from '#src/broker/embedded/segment.js';
-import { isBefore, LevelTime, Turn, TurnHeap } from '#src/broker/embedded/turns.js';
+import { isBefore, LaneTurn, LevelTime, TurnHeap } from '#src/broker/embedded/turns.js';
 import { limitLane } from '#src/task/lane.js';
 
-function turnsIn(time: LevelTime, count: number): Turn[] {
+function turnsIn(time: LevelTime, count: number): LaneTurn[] {
   return Array.from({ length: count }, () => {
-    const turn = new Turn(undefined);
+    const turn = new LaneTurn(undefined);
     time.enter(turn);
     return turn;
   });
@@ -36,12 +36,12 @@ describe('turns', () => {
     const change = fc.tuple(fc.constantFrom('add', 'move', 'remove'), fc.nat(30), fc.nat(8));
     const law = fc.property(fc.array(change, { maxLength: 120 }), (changes) => {
       const heap = new TurnHeap();
-      const turns: Turn[] = [];
+      const turns: LaneTurn[] = [];
       let serial = 0;
       for (const [kind, pick, pass] of changes) {
         const turn = turns[pick % Math.max(1, turns.length)];
         if (kind === 'add' || turn === undefined) {
-          const added = Object.assign(new Turn(undefined), { pass, serial: serial++ });
+          const added = Object.assign(new LaneTurn(undefined), { pass, serial: serial++ });
           turns.push(added);
           heap.add(added);
         } else if (kind === 'move') {
@@ -62,13 +62,13 @@ describe('turns', () => {
 
   it('come in at the time, or later when they had more than their share', () => {
     const time = new LevelTime();
-    const [a, b] = turnsIn(time, 2) as [Turn, Turn];
+    const [a, b] = turnsIn(time, 2) as [LaneTurn, LaneTurn];
     time.took(a, 1, 3);
     time.enter(a);
     assert.ok(isBefore(b, a));
     time.took(b, 4, 1);
     for (let at = 0; at < 8; at++) time.took(b, 4, 1);
-    const late = new Turn(undefined);
+    const late = new LaneTurn(undefined);
     time.enter(late);
     assert.ok(late.pass > 0 && isBefore(a, late) && isBefore(late, b));
   });
@@ -106,7 +106,7 @@ describe('turns', () => {
 
   it('go on in their order when the time is set back', () => {
     const time = new LevelTime();
-    const [a, b, c, away] = turnsIn(time, 4) as [Turn, Turn, Turn, Turn];
+    const [a, b, c, away] = turnsIn(time, 4) as [LaneTurn, LaneTurn, LaneTurn, LaneTurn];
     assert.equal(time.took(away, 1, 3), false);
     assert.equal(time.took(a, 2 ** -33, 3), false);
     assert.equal(time.took(a, 1, 3), true);

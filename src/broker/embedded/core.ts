@@ -1,7 +1,7 @@
 /**
  * The embedded broker's state: tables, lines, the segments in memory, and the turn that gathers what the next
- * commit will make durable. The verbs of the port are in files of their own (`intake`, `settling`, `finals`,
- * `upkeep`) and work on this; it decides nothing about tasks.
+ * commit will make durable. The verbs of the port are in files of their own (`intake`, `claiming`,
+ * `settling`, `finals`, …) and work on this; it decides nothing about tasks.
  */
 import type { TransferredPayload } from '../../task/task.js';
 import { MAX_UNSTAGED } from '../flows.js';

@@ -9,13 +9,13 @@
  */
 import type { LevelQueue } from './line.js';
 import type { Look } from './look.js';
-import { isBefore, LevelTime, QueueTurns, Turn } from './turns.js';
+import { isBefore, LaneTurn, LevelTime, QueueTurns } from './turns.js';
 
 export class LevelOrder {
   readonly #level: number;
   /** First come, first served; what has nothing to claim is dropped when it is met. */
   readonly #plain: LevelQueue[] = [];
-  readonly #plainTurn = new Turn(undefined);
+  readonly #plainTurn = new LaneTurn(undefined);
   readonly #inTurns: QueueTurns[] = [];
   readonly #time = new LevelTime();
 
@@ -213,19 +213,19 @@ export class LevelOrder {
   }
 
   #enter(turns: QueueTurns, queue: LevelQueue): void {
-    queue.turn ??= new Turn(queue);
+    queue.turn ??= new LaneTurn(queue);
     this.#time.enter(queue.turn);
     turns.heap.add(queue.turn);
     queue.isListed = true;
   }
 
   /** It has nothing to claim. */
-  #drop(turns: QueueTurns, turn: Turn, look: Look): void {
+  #drop(turns: QueueTurns, turn: LaneTurn, look: Look): void {
     look.spend();
     this.#leave(turns, turn);
   }
 
-  #leave(turns: QueueTurns, turn: Turn): void {
+  #leave(turns: QueueTurns, turn: LaneTurn): void {
     const { queue, laneName } = turn;
     if (turn.at >= 0) turns.heap.remove(turn);
     if (queue !== undefined) queue.isListed = false;
@@ -239,7 +239,7 @@ export class LevelOrder {
     this.#addPlain(plain.queue!);
   }
 
-  *#all(): Iterable<Turn> {
+  *#all(): Iterable<LaneTurn> {
     yield this.#plainTurn;
     for (const { heap } of this.#inTurns) yield* heap;
   }

@@ -7,7 +7,7 @@
 import { type LaneKind, laneKind } from '../../task/lane.js';
 import { levelPrefix } from './keys.js';
 import type { Segment } from './segment.js';
-import type { QueueTurns, Turn } from './turns.js';
+import type { LaneTurn, QueueTurns } from './turns.js';
 
 export const LEVELS = 10;
 
@@ -81,7 +81,7 @@ export class LevelQueue {
   /** Claims look at it. What has nothing to claim is dropped when it is met. */
   isListed = false;
   /** Its place among the lanes of this level, if it ever took turns. */
-  turn: Turn | undefined;
+  turn: LaneTurn | undefined;
   /**
    * The newest segment, while it still takes tasks or references in this turn of the event loop. There is
    * one, so order is exact.

@@ -22,7 +22,8 @@ const AHEAD = UNIT / 8;
 /** Times are set back beyond this, while numbers are exact. Once in years, so that it may look at all. */
 const MAX_TIME = 2 ** 52;
 
-export class Turn {
+/** Of one lane at one level, or of all queues together that have no such lanes there. */
+export class LaneTurn {
   queue: LevelQueue | undefined;
   /** Of a line that was forgotten: the pass is kept for the case that the lane comes back. */
   laneName: string | undefined;
@@ -46,7 +47,7 @@ export class QueueTurns {
   /** Lanes of limited tasks among them, also those passed over in the claim under way. */
   limited = 0;
   /** Turns of forgotten lines, by the name of their lane. */
-  readonly forgotten = new Map<string, Turn>();
+  readonly forgotten = new Map<string, LaneTurn>();
 
   constructor(siblings: QueueLines) {
     this.siblings = siblings;
@@ -62,7 +63,7 @@ export class LevelTime {
   #era = 0;
 
   /** The turn comes in, behind all that came in at the same pass. */
-  enter(turn: Turn): void {
+  enter(turn: LaneTurn): void {
     const entry = Math.max(this.#entry, this.#now);
     turn.pass = turn.era === this.#era ? Math.max(turn.pass, entry) : entry;
     turn.era = this.#era;
@@ -74,7 +75,7 @@ export class LevelTime {
    * @param lanes  How many take turns, about.
    * @returns true when {@link setBack} is due.
    */
-  took(turn: Turn, weight: number, lanes: number): boolean {
+  took(turn: LaneTurn, weight: number, lanes: number): boolean {
     this.reached(turn);
     turn.pass = this.#now + Math.max(1, Math.ceil(UNIT / weight));
     const entry = Math.max(this.#entry, this.#now) + Math.ceil(UNIT / (lanes + 1));
@@ -84,17 +85,17 @@ export class LevelTime {
   }
 
   /** It is the first one, whether it is claimed from or leaves. */
-  reached(turn: Turn): void {
+  reached(turn: LaneTurn): void {
     if (turn.pass > this.#now) this.#now = turn.pass;
   }
 
   /** It was out for a while and is where it was, unless the time was set back meanwhile. */
-  comeBack(turn: Turn): void {
+  comeBack(turn: LaneTurn): void {
     if (turn.era !== this.#era) this.enter(turn);
   }
 
   /** @param turns  All that are in. */
-  setBack(turns: Iterable<Turn>): void {
+  setBack(turns: Iterable<LaneTurn>): void {
     this.#era++;
     for (const turn of turns) {
       turn.pass = Math.max(0, turn.pass - this.#now);
@@ -107,27 +108,27 @@ export class LevelTime {
 
 /** A binary heap whose members know their places. */
 export class TurnHeap {
-  readonly #turns: Turn[] = [];
+  readonly #turns: LaneTurn[] = [];
 
   get size(): number {
     return this.#turns.length;
   }
 
-  get top(): Turn | undefined {
+  get top(): LaneTurn | undefined {
     return this.#turns[0];
   }
 
-  [Symbol.iterator](): Iterator<Turn> {
+  [Symbol.iterator](): Iterator<LaneTurn> {
     return this.#turns.values();
   }
 
-  add(turn: Turn): void {
+  add(turn: LaneTurn): void {
     turn.at = this.#turns.length;
     this.#turns.push(turn);
     this.#up(turn);
   }
 
-  remove(turn: Turn): void {
+  remove(turn: LaneTurn): void {
     const last = this.#turns.pop()!;
     const { at } = turn;
     turn.at = -1;
@@ -137,12 +138,12 @@ export class TurnHeap {
   }
 
   /** Its pass has changed. */
-  moved(turn: Turn): void {
+  moved(turn: LaneTurn): void {
     this.#up(turn);
     this.#down(turn);
   }
 
-  #up(turn: Turn): void {
+  #up(turn: LaneTurn): void {
     let { at } = turn;
     while (at > 0) {
       const parent = this.#turns[(at - 1) >> 1]!;
@@ -153,7 +154,7 @@ export class TurnHeap {
     this.#put(turn, at);
   }
 
-  #down(turn: Turn): void {
+  #down(turn: LaneTurn): void {
     const turns = this.#turns;
     let { at } = turn;
     for (;;) {
@@ -167,13 +168,13 @@ export class TurnHeap {
     this.#put(turn, at);
   }
 
-  #put(turn: Turn, at: number): void {
+  #put(turn: LaneTurn, at: number): void {
     this.#turns[at] = turn;
     turn.at = at;
   }
 }
 
 /** Whether it is the turn of `a`. Who was passed over with a paused queue goes first, and once only. */
-export function isBefore(a: Turn, b: Turn): boolean {
+export function isBefore(a: LaneTurn, b: LaneTurn): boolean {
   return a.pass < b.pass || (a.pass === b.pass && a.serial < b.serial);
 }
