@@ -7,6 +7,7 @@ import type { Backend, Claim, Settlement } from '#src/broker/broker.js';
 import { openEmbedded } from '#src/broker/embedded/broker.js';
 import { memoryTables } from '#src/broker/embedded/memory-tables.js';
 import type { TableName, Tables } from '#src/broker/embedded/tables.js';
+import { limitLane } from '#src/task/lane.js';
 import type { NewTask } from '#src/task/task.js';
 
 const DAY_MS = 86_400_000;
@@ -142,6 +143,20 @@ describe('a damaged row', () => {
       await assert.rejects(second.broker.cancel(ids[1]!, 'x', 1, 1), { code: 'ERR_MILLRACE_STORE_CORRUPT' });
     });
   }
+
+  it('of a lane that has lost its name keeps none of its tasks from running', async () => {
+    const store = newStore();
+    const first = store.open();
+    await enqueue(first, ['plain']);
+    for (const key of ['a', 'b']) await enqueue(first, [key, key], { lane: limitLane('t', key) });
+    for (const [key] of store.tables.range('lane', ALL)) store.tables.delete('lane', key);
+    const second = store.open();
+    await enqueue(second, ['plain', 'a'], { lane: '' });
+    const claims = await take(second);
+    assert.deepEqual(textsOf(claims).sort(), ['a', 'a', 'a', 'b', 'b', 'plain', 'plain']);
+    await second.broker.settle(claims.map((claim) => ended(claim, 'completed')));
+    assert.equal(second.inspect!.counts().get('q')!.completed, 7);
+  });
 
   it('of a scheduled record does not stop the others from being promoted', async () => {
     const store = newStore();

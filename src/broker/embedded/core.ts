@@ -261,8 +261,7 @@ export class Core implements ClaimSource {
       if (row === undefined) return;
       const prefix = row[0].slice(0, 11);
       const queue = this.lanes.levelQueue(prefix);
-      // If the name of its lane is lost, it must not stand in the way of plain tasks.
-      if (!queue.isSpilled) this.lines.spill(queue, readU48(row[0], 11));
+      this.lines.spill(queue, readU48(row[0], 11));
       this.lines.wake(queue);
       start = afterPrefix(prefix);
     }

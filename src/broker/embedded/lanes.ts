@@ -7,6 +7,7 @@
  *     lane   [lane 8]  name
  */
 import { createHash } from 'node:crypto';
+import { limitLane } from '../../task/lane.js';
 import { PLAIN_LANE } from './keys.js';
 import { LEVELS, type LevelQueue, Line, type QueueLines } from './line.js';
 import type { Names } from './names.js';
@@ -58,7 +59,7 @@ export class Lanes {
   levelQueue(prefix: string): LevelQueue {
     const lane = prefix.slice(2, 10);
     const queueName = this.#queueNames.name((prefix.charCodeAt(0) << 8) | prefix.charCodeAt(1));
-    const laneName = lane === PLAIN_LANE ? undefined : this.#nameAt(lane);
+    const laneName = lane === PLAIN_LANE ? '' : (this.#nameAt(lane) ?? nameOfLost(lane));
     return this.line(queueName, laneName, lane).at(9 - prefix.charCodeAt(10));
   }
 
@@ -109,6 +110,11 @@ export class Lanes {
     const row = this.#tables.get('lane', lane);
     return row === undefined ? undefined : Buffer.from(row).toString('utf8');
   }
+}
+
+/** A name that no task has: if that of a lane is lost, its tasks run without the limits of their key. */
+function nameOfLost(lane: string): string {
+  return limitLane('', Buffer.from(lane, 'latin1').toString('hex'));
 }
 
 function hashOf(name: string): string {
