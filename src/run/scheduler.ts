@@ -69,6 +69,8 @@ export class Scheduler {
   readonly #host: SchedulerHost;
   readonly #clock: Clock;
   readonly #heap = new LookHeap();
+  /** Under way; at most one of each schedule. */
+  readonly #looks = new Map<string, Promise<void>>();
   #loaded: Promise<void> | undefined;
   #polling: Promise<void> | undefined;
   #disarm: Disarm | undefined;
@@ -107,6 +109,14 @@ export class Scheduler {
     // A poll under way may have had its last look around.
     do await this.poll().catch((error) => this.#failed(error));
     while (this.#isDue);
+  }
+
+  /**
+   * Resolves when no look at it is under way. Before a schedule is made where one was deleted: its versions
+   * count from 1 again, so that a fire of the old one would take the new one for its own.
+   */
+  async looked(id: string): Promise<void> {
+    await this.#looks.get(id);
   }
 
   /** Looks at all that are due, and arms the timer for the next. One poll at a time. */
@@ -157,8 +167,14 @@ export class Scheduler {
     }
   }
 
+  #look(id: string): Promise<void> {
+    const look = this.#lookAt(id).finally(() => this.#looks.delete(id));
+    this.#looks.set(id, look);
+    return look;
+  }
+
   /** Never rejects: what goes wrong with one schedule is no matter to the others. */
-  async #look(id: string): Promise<void> {
+  async #lookAt(id: string): Promise<void> {
     let lookAt: EpochMs | undefined;
     try {
       lookAt = await this.#lookUntilDecided(id);

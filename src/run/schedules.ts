@@ -147,6 +147,7 @@ export class LocalSchedules implements ScheduleDesk {
     for (let tries = 1; ; tries++) {
       const found = await this.#read(id);
       const before = found?.schedule;
+      if (before === undefined) await this.#coordinator.scheduler.looked(id);
       const after = change(before);
       if (after === before) return [after, before];
       const version = found?.version ?? 0;

@@ -224,6 +224,29 @@ describe.each(RUNTIMES)('a schedule that is changed while it fires (%s)', (kind)
   });
 });
 
+describe.each(RUNTIMES)('a schedule that is deleted and made anew while it fires (%s)', (kind) => {
+  it('is the new one, at whatever step of the fire that was', async () => {
+    const clock = new ManualClock();
+    const runtime = await openAt(kind, clock);
+    // Payloads that are written to files: their fires take some turns of the event loop.
+    const data = new Uint8Array(20_000);
+    const ids = Array.from({ length: 24 }, (_, at) => `s${at}`);
+    await Promise.all(ids.map((id) => runtime.schedule(id, { everyMs: HOUR }, 'bytes', { data })));
+    clock.advance(HOUR);
+    const changes = ids.map(async (id, at) => {
+      for (let step = 0; step < at; step++) await (at < 12 ? undefined : new Promise(setImmediate));
+      const deleted = runtime.schedules.delete(id);
+      const made = await runtime.schedule(id, { everyMs: DAY }, 'noop', undefined);
+      expect([await deleted, made.isNew]).toEqual([true, true]);
+    });
+    await Promise.all(changes);
+    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+    const found = await runtime.schedules.list();
+    for (const { rule, runs } of found.schedules) expect([rule, runs]).toEqual([{ everyMs: DAY }, 0]);
+    expect(found.schedules).toHaveLength(ids.length);
+  });
+});
+
 describe('the jitter of a schedule', () => {
   it('keeps those that are due at once apart', async () => {
     const clock = new ManualClock();
