@@ -262,6 +262,8 @@ export class Scheduler {
         ...{ key: SCHEDULE_PREFIX + id, ifVersion },
         value: ([lastTaskId]) => encodeSchedule({ ...next, lastTaskId: lastTaskId! }),
       });
+      // Waited for with its slice: until then, nobody else hears of a refusal.
+      accepted.catch(() => {});
       return { task, ticket: tickets[0]!, accepted };
     } catch (error) {
       gather.drop([task]);
