@@ -1,7 +1,6 @@
 /** Schedules, asked of another process that owns them; a part of `RemoteDesk` and of `MovingDesk`. */
 import type { Receipt } from '../run/desk.js';
 import { checkPage, type PageRequest } from '../run/filters.js';
-import type { EncodedTask } from '../run/front.js';
 import type {
   ScheduleCall,
   ScheduleDesk,
@@ -9,7 +8,7 @@ import type {
   ScheduleView,
   SetSchedule,
 } from '../run/schedule-desk.js';
-import { loadChecks, taskCodec } from '../run/schedules.js';
+import { checkRule, checkSchedule } from '../run/schedule-request.js';
 import type { TaskId } from '../task/task.js';
 import type { OpenCall } from './calls.js';
 import type { OwnersDesk } from './moving-desk.js';
@@ -31,9 +30,10 @@ export class RemoteSchedules implements ScheduleDesk {
   }
 
   async set({ payload, ...given }: ScheduleCall): Promise<SetSchedule> {
-    const { body }: EncodedTask = this.#host.encode(given.name, payload, taskCodec(given.options));
-    const { checkSchedule } = await loadChecks();
-    const { id, rule, plan, options } = checkSchedule(given);
+    const checked = checkSchedule(given);
+    const { id, rule, plan, options } = checked;
+    const { body } = this.#host.encode(given.name, payload, options);
+    await checkRule(checked);
     const sent = { id, rule, name: given.name, body, options: { ...plan, ...options } };
     return this.#host.ask('schedule', sent) as Promise<SetSchedule>;
   }
@@ -74,9 +74,11 @@ export class MovingSchedules implements ScheduleDesk {
     this.#host = host;
   }
 
-  set(call: ScheduleCall): Promise<SetSchedule> {
-    // What the caller does to the payload later is no matter, and it may be asked for again.
-    const own = { ...call, payload: ownCopy(call.payload, undefined).payload };
+  async set(call: ScheduleCall): Promise<SetSchedule> {
+    // What the caller does to its objects later is no matter, and it may be asked for again.
+    const { id, rule, plan, options } = checkSchedule(call);
+    const { payload } = ownCopy(call.payload, undefined);
+    const own = { id, rule, name: call.name, payload, options: { ...plan, ...options } };
     return this.#host.ask((desk) => desk.schedules.set(own), 'again');
   }
 

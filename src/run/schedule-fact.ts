@@ -2,6 +2,7 @@
  * A schedule as it is stored: one fact, which holds what was asked for and what has become of it. A fire and
  * the new state of its schedule are one transaction.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { EpochMs } from '../clock.js';
 import type { CheckedRule, FirePlan } from '../options/schedule-types.js';
 import type { ScheduleState } from '../schedule/decide.js';
@@ -49,17 +50,15 @@ export function redefined(
     return { rule, plan, task, state: { since: begin, runs: 0 }, createdAt: now, changedAt: now };
   }
   const { ended, error: _error, ...course } = before.state;
-  const goesOn = isSame(rule, before.rule) && (ended === undefined || 'at' in rule);
+  const goesOn = isDeepStrictEqual(rule, before.rule) && (ended === undefined || 'at' in rule);
   const state = goesOn ? course : { ...course, since: begin };
   return { ...before, rule, plan, task, state, changedAt: now };
 }
 
-/** Whether asking for this changes nothing. */
+/** Whether asking for this changes nothing, in whatever order the caller wrote it. */
 export function isSameDefinition(a: ScheduleDefinition, b: ScheduleDefinition): boolean {
-  return isSame([a.rule, a.plan, a.task], [b.rule, b.plan, b.task]);
-}
-
-function isSame(a: unknown, b: unknown): boolean {
-  const bytes = encodeValue(a).slice();
-  return Buffer.compare(bytes, encodeValue(b)) === 0;
+  const [{ body: one, ...ofOne }, { body: other, ...ofOther }] = [a.task, b.task];
+  return (
+    isDeepStrictEqual([a.rule, a.plan, ofOne], [b.rule, b.plan, ofOther]) && Buffer.compare(one, other) === 0
+  );
 }

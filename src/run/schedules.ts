@@ -1,7 +1,6 @@
 /** What callers do with schedules: each is a fact in the store, changed by compare-and-set. */
 import type { KeyValue } from '../broker/key-value.js';
 import { FactChangedError, TooLargeError, UnknownScheduleError } from '../errors.js';
-import type { CheckedEnqueueOptions } from '../options/types.js';
 import { checkName } from '../options.js';
 import type { Coordinator } from './coordinator.js';
 import type { Receipt } from './desk.js';
@@ -25,14 +24,12 @@ import {
   SCHEDULES_PER_READ,
   type StoredSchedule,
 } from './schedule-fact.js';
+import { type CheckedSchedule, checkRule, checkSchedule } from './schedule-request.js';
 
 /** A payload is written with each fire. */
 const MAX_PAYLOAD_BYTES = 262_144;
 const SHOWN_FIRES = 5;
 const MAX_TRIES = 100;
-
-/** Reads cron expressions: loaded with the first schedule. */
-export const loadChecks = () => import('./schedule-request.js');
 
 export class LocalSchedules implements ScheduleDesk {
   readonly #parts: DeskParts;
@@ -47,18 +44,21 @@ export class LocalSchedules implements ScheduleDesk {
 
   async set({ payload, ...given }: ScheduleCall): Promise<SetSchedule> {
     this.#coordinator.checkOpen();
-    const { body } = this.#coordinator.front.encode(given.name, payload, taskCodec(given.options));
-    return this.accept({ ...given, body });
+    const checked = checkSchedule(given);
+    const { body } = this.#coordinator.front.encode(given.name, payload, checked.options);
+    return this.#accept(checked, given.name, body);
   }
 
   /** A schedule whose payload is encoded; nothing of it is believed. @throws (rejects) as `set` */
   async accept(given: SentSchedule): Promise<SetSchedule> {
-    const { checkSchedule } = await loadChecks();
-    const calendars = this.#parts.isCaretaker === true ? undefined : this.#parts.options.calendars;
-    const { id, rule, plan, options } = checkSchedule(given, calendars);
-    const sent: EncodedTask = { name: given.name, body: given.body, options };
+    return this.#accept(checkSchedule(given), given.name, given.body);
+  }
+
+  async #accept(checked: CheckedSchedule, name: string, encoded: Uint8Array): Promise<SetSchedule> {
+    const { id, rule, plan, options } = checked;
+    await checkRule(checked, this.#parts.isCaretaker === true ? undefined : this.#parts.options.calendars);
     // What the host's schema puts out is what is stored.
-    const { name, body } = await this.#coordinator.front.fromClient(sent);
+    const { body } = await this.#coordinator.front.fromClient({ name, body: encoded, options });
     if (body.length > MAX_PAYLOAD_BYTES) {
       throw new TooLargeError('payload of a schedule', body.length, MAX_PAYLOAD_BYTES);
     }
@@ -186,11 +186,4 @@ export class LocalSchedules implements ScheduleDesk {
     const queue = registry.queue(options?.queue ?? home.queue);
     return options?.sensitive ?? definition?.sensitive ?? queue.defaults.sensitive ?? false;
   }
-}
-
-/** What the payload is encoded by; all other options are checked with the schedule. */
-export function taskCodec(options: unknown): CheckedEnqueueOptions | undefined {
-  const { codec, queue } = (options ?? {}) as CheckedEnqueueOptions;
-  if (codec === undefined && queue === undefined) return undefined;
-  return { ...(codec === undefined ? {} : { codec }), ...(queue === undefined ? {} : { queue }) };
 }

@@ -97,6 +97,27 @@ describe.each(BACKENDS)('a schedule (%s)', (kind) => {
     expect(await runtime.handle(fired!.taskId).result()).toBe('y');
   });
 
+  it('is the same in whatever order it is written, and as it was when it was given', async () => {
+    const { clock, runtime } = await openAt(kind);
+    const rule = { cron: '0 9 * * *', timeZone: 'Europe/Berlin' };
+    const options = { misfire: 'all' as const, unique: { key: 'k', forMs: 5 } };
+    const payload = { data: new Uint8Array(3) };
+    const given = runtime.schedule('a', rule, 'bytes', payload, options);
+    [rule.cron, rule.timeZone, options.unique.forMs, payload.data[0]] = ['0 10 * * *', 'Asia/Tokyo', 6, 7];
+    const made = await given;
+    expect(made.rule).toEqual({ cron: '0 9 * * *', timeZone: 'Europe/Berlin' });
+    expect([made.options?.unique?.forMs, made.payload]).toEqual([5, { data: new Uint8Array(3) }]);
+    clock.advance(1);
+    const again = await runtime.schedule(
+      'a',
+      { timeZone: 'Europe/Berlin', cron: '0 9 * * *' },
+      'bytes',
+      { data: new Uint8Array(3) },
+      { unique: { forMs: 5, key: 'k' }, misfire: 'all' },
+    );
+    expect(again.changedAt).toBe(made.changedAt);
+  });
+
   it('that gets another rule begins with it now, and keeps its course', async () => {
     const { runtime, fires } = await openAt(kind);
     await runtime.schedule('a', { everyMs: HOUR }, 'echo', 1);
