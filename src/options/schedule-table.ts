@@ -60,8 +60,9 @@ export const SCHEDULE_FIELDS = {
   ),
 } satisfies FieldsOf<FirePlan>;
 
-const { runAt: _runAt, staleAt: _staleAt, transfer: _transfer, ...OF_EACH_TASK } = ENQUEUE_FIELDS;
-const ALL_FIELDS = { ...TASK_FIELDS, ...OF_EACH_TASK, ...SCHEDULE_FIELDS };
+/** Of those of one enqueue, the ones that make sense at each fire. */
+const { delayMs, unique } = ENQUEUE_FIELDS;
+const ALL_FIELDS = { ...TASK_FIELDS, delayMs, unique, ...SCHEDULE_FIELDS };
 const KINDS = ['cron', 'everyMs', 'at', 'next'] as const;
 /** What belongs to one kind of rule only. */
 const BELONGS = [

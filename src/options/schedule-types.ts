@@ -1,5 +1,6 @@
 /** The shapes of a schedule as users give it, and as it is after its check (`Checked…`). */
 import type { EpochMs } from '../clock.js';
+import type { TaskOptions } from '../task/task-options.js';
 import type { CheckedEnqueueOptions, EnqueueOptions } from './types.js';
 
 /** When a schedule fires. */
@@ -44,7 +45,7 @@ export type MisfirePolicy = 'skip' | 'latest' | 'all';
 export type OverlapPolicy = 'allow' | 'skip' | 'cancel';
 
 /** What may be said of a schedule beside its rule, and of each of its tasks. */
-export interface ScheduleOptions extends Omit<EnqueueOptions, 'runAt' | 'staleAt' | 'transfer'> {
+export interface ScheduleOptions extends TaskOptions, Pick<EnqueueOptions, 'delayMs' | 'unique'> {
   /** Of fires that passed unserved by a minute or more: none is made up, the latest, or all. */
   readonly misfire?: MisfirePolicy;
   /** How far back fires are made up. */

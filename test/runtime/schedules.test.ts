@@ -278,6 +278,9 @@ const REFUSED: readonly [what: string, call: readonly unknown[], code: string, f
   ['a misspelt option', ['a', every, 'echo', 1, { missfire: 'all' }], 'UNKNOWN_OPTION'],
   ['a run time', ['a', every, 'echo', 1, { runAt: 5 }], 'UNKNOWN_OPTION'],
   ['moved buffers', ['a', every, 'echo', 1, { transfer: [] }], 'UNKNOWN_OPTION'],
+  ['a signal', ['a', every, 'echo', 1, { signal: AbortSignal.timeout(1) }], 'UNKNOWN_OPTION'],
+  ['what to do without room', ['a', every, 'echo', 1, { whenFull: 'shed' }], 'UNKNOWN_OPTION'],
+  ['what is no limit key', ['a', every, 'limited', { key: {} }], 'INVALID_ARGUMENT', 'payload.key'],
   [
     'an end before the start',
     ['a', every, 'echo', 1, { startAt: 9, endAt: 8 }],
@@ -301,7 +304,8 @@ const REFUSED: readonly [what: string, call: readonly unknown[], code: string, f
 
 describe.each(BACKENDS)('what is refused (%s)', (kind) => {
   it('is refused with the field, and nothing is stored', async () => {
-    const { runtime } = await openAt(kind);
+    const limits = { tasks: { limited: { concurrency: 1, limitKey: 'key' } } };
+    const { runtime } = await openAt(kind, { limits });
     const schedule = runtime.schedule.bind(runtime) as (...call: readonly unknown[]) => Promise<unknown>;
     for (const [what, call, code, argument] of REFUSED) {
       const error = await rejection(schedule(...call));
