@@ -18,7 +18,7 @@ import {
 } from '../errors.js';
 import type { RuntimeOptions } from '../options/types.js';
 import type { Decision } from '../schedule/decide.js';
-import { isFinal, type NewTask, type TaskId } from '../task/task.js';
+import type { NewTask, TaskId } from '../task/task.js';
 import type { Front } from './front.js';
 import type { Gather } from './gather.js';
 import { LookHeap } from './look-heap.js';
@@ -29,6 +29,7 @@ import {
   SCHEDULES_PER_READ,
   type StoredSchedule,
 } from './schedule-fact.js';
+import { decideNow } from './schedule-look.js';
 import type { Telling } from './telling.js';
 
 export interface SchedulerHost {
@@ -60,10 +61,6 @@ interface Fire {
   readonly ticket: Ticket;
   readonly accepted: Promise<void>;
 }
-
-/** Loaded with the first schedule. */
-const loadAlgorithms = () =>
-  Promise.all([import('../schedule/decide.js'), import('../schedule/occurrences.js')]);
 
 export class Scheduler {
   readonly #host: SchedulerHost;
@@ -201,23 +198,14 @@ export class Scheduler {
 
   /** @throws (rejects) {FactChangedError} when another one was there first; nothing is stored then. */
   async #lookAtFact(id: string, { value, version }: Fact): Promise<EpochMs | undefined> {
-    const [{ decide }, { storedOccurrences }] = await loadAlgorithms();
     const schedule = decodeSchedule(value);
-    const { rule, plan, state, lastTaskId } = schedule;
-    const occurrences = storedOccurrences(rule, id, this.#host.options.calendars);
-    const now = this.#clock.now();
-    let decision = decide(id, occurrences, plan, state, now, false);
-    if (plan.overlap !== 'allow' && decision.fires.length > 0 && (await this.#isOpen(lastTaskId))) {
-      decision = decide(id, occurrences, plan, state, now, true);
+    const { decision, tasks } = await decideNow(id, schedule, this.#host);
+    const { error } = decision.state;
+    if (error !== undefined && error !== schedule.state.error) {
+      this.#host.options.logger.error({ schedule: id, error }, 'a schedule cannot fire');
     }
-    if (decision.state.error !== undefined && decision.state.error !== state.error) {
-      this.#host.options.logger.error(
-        { schedule: id, error: decision.state.error },
-        'a schedule cannot fire',
-      );
-    }
-    if (decision.fires.length > 0) await this.#fire(id, schedule, version, decision);
-    else if (isChanged(state, decision.state)) {
+    if (tasks.length > 0) await this.#fire(id, schedule, version, decision, tasks);
+    else if (isChanged(schedule.state, decision.state)) {
       const next = encodeSchedule({ ...schedule, state: decision.state });
       const stored = await this.#host.backend.keyValue.put(SCHEDULE_PREFIX + id, next, {
         ifVersion: version,
@@ -232,8 +220,13 @@ export class Scheduler {
    * Fires one by one: the task and what has become of its schedule are both stored, or neither. What is left
    * when the store has no room for more is decided again later.
    */
-  async #fire(id: string, schedule: StoredSchedule, version: number, decision: Decision): Promise<void> {
-    const { fires, state, cancelsLast } = decision;
+  async #fire(
+    id: string,
+    schedule: StoredSchedule,
+    version: number,
+    { fires, state, cancelsLast }: Decision,
+    tasks: readonly NewTask[],
+  ): Promise<void> {
     if (cancelsLast) await this.cancel(schedule.lastTaskId!).catch(() => {});
     let slice: Fire[] = [];
     try {
@@ -241,7 +234,7 @@ export class Scheduler {
         const runs = schedule.state.runs + at + 1;
         const isLast = at === fires.length - 1;
         const now = isLast ? state : { ...schedule.state, since: fireAt, lastFireAt: fireAt, runs };
-        slice.push(await this.#enqueue(id, { ...schedule, state: now }, version + at, fireAt));
+        slice.push(await this.#enqueue(id, tasks[at]!, { ...schedule, state: now }, version + at));
         if (slice.length < SLICE_FIRES) continue;
         await this.#accepted(slice);
         slice = [];
@@ -251,9 +244,9 @@ export class Scheduler {
     }
   }
 
-  async #enqueue(id: string, next: StoredSchedule, ifVersion: number, fireAt: EpochMs): Promise<Fire> {
-    const { front, gather, backend } = this.#host;
-    const task = await gather.apart(front.fromSchedule(next.task, { id, fireAt }));
+  async #enqueue(id: string, made: NewTask, next: StoredSchedule, ifVersion: number): Promise<Fire> {
+    const { gather, backend } = this.#host;
+    const task = await gather.apart(made);
     try {
       if (this.#isStopped) throw new StoppedError();
       if (task.runAt !== undefined) this.#host.due(task.runAt);
@@ -277,11 +270,6 @@ export class Scheduler {
       slice.map(({ task }) => task),
       slice.map(({ ticket }) => ticket),
     );
-  }
-
-  async #isOpen(id: TaskId | undefined): Promise<boolean> {
-    const view = id === undefined ? undefined : await this.#host.backend.inspect?.get(id, 'brief');
-    return view !== undefined && !isFinal(view.state);
   }
 
   /** The end of the runtime and a fenced store are told elsewhere. */

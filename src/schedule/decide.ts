@@ -67,8 +67,13 @@ export function decide(
     return new Look(id, occurrences, plan, withoutError(state), now).decide(isLastOpen);
   } catch (error) {
     if (!(error instanceof RuleFault)) throw error;
-    return nothing({ ...state, error: error.message }, now + FAULT_WAIT_MS);
+    return stuck(state, error.message, now);
   }
+}
+
+/** It cannot fire for this reason, and waits. */
+export function stuck(state: ScheduleState, error: string, now: EpochMs): Decision {
+  return nothing({ ...state, error }, now + FAULT_WAIT_MS);
 }
 
 /**

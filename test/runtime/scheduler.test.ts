@@ -308,6 +308,27 @@ describe('a calendar of the host', () => {
   });
 });
 
+describe('a limit that comes after a schedule', () => {
+  it('and finds no key in its payload keeps it waiting, with the reason, until it goes', async () => {
+    const clock = new ManualClock();
+    const errors: object[] = [];
+    const logger: Logger = { ...silentLogger, error: (facts: object) => errors.push(facts) };
+    const runtime = await openAt('memory', clock, { logger });
+    const fired = listen(runtime, 'fired');
+    await runtime.schedule('a', { everyMs: HOUR }, 'echo', { key: {} });
+    await runtime.limits.set({ task: 'echo' }, { concurrency: 1, limitKey: 'key' });
+    clock.advance(HOUR);
+    while (errors.length === 0) await new Promise(setImmediate);
+    const { error, runs } = (await runtime.schedules.get('a'))!;
+    expect([error, runs]).toEqual([expect.stringContaining('its task cannot be made: payload.key'), 0]);
+    expect(errors).toEqual([{ schedule: 'a', error }]);
+    await runtime.limits.remove({ task: 'echo' });
+    clock.advance(MINUTE);
+    expect(hoursOf(await fired())).toEqual([1]);
+    expect((await runtime.schedules.get('a'))!.error).toBeUndefined();
+  });
+});
+
 describe('an owner without threads', () => {
   it('keeps schedules and fires none; the runtime that comes fires them', async () => {
     const backend = freshBackend('lmdb');
