@@ -1,4 +1,6 @@
 /** Cron expressions without a zone: what is read, what is refused, and how long that takes. */
+import { CronExpressionParser } from 'cron-parser';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseCron } from '#src/schedule/cron.js';
 import { nextInZone } from '#src/schedule/cron-in-zone.js';
@@ -59,6 +61,22 @@ describe('a cron expression', () => {
       expect(face(parseCron(expression, 'id').after(local(after)))).toBe(next);
     });
   }
+
+  it('says the same whatever was asked of it before', () => {
+    const instant = fc.oneof(
+      fc.integer({ min: local('2026-01-01'), max: local('2026-01-03') }),
+      fc.integer({ min: 0, max: local('2090-01-01') }),
+    );
+    const some = fc.constantFrom('*/7 3 * * *', '30 0 9 * * 1-5', '0 0 29 2 *', '0 0 * * 5L', '* * * * *');
+    const property = fc.property(some, fc.array(instant, { maxLength: 20 }), (expression, instants) => {
+      for (const after of instants) {
+        const seconds = expression.split(' ').length === 5 ? `0 ${expression}` : expression;
+        const alone = CronExpressionParser.parse(seconds, { tz: 'UTC', currentDate: new Date(after) });
+        expect(parseCron(expression, 'id').after(after)).toBe(alone.next().getTime());
+      }
+    });
+    fc.assert(property, { numRuns: 50 });
+  });
 
   it.each(REFUSED)('is refused: %s', (_what, expression) => {
     const error = refusalOf(() => parseCron(expression, 'id'));
