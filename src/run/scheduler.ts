@@ -35,9 +35,9 @@ import type { Telling } from './telling.js';
 export interface SchedulerHost {
   readonly backend: Backend;
   readonly options: Pick<RuntimeOptions, 'clock' | 'logger' | 'calendars'>;
-  readonly front: Front;
-  readonly gather: Gather;
-  readonly telling: Telling;
+  readonly front: Pick<Front, 'fromSchedule'>;
+  readonly gather: Pick<Gather, 'apart' | 'flush' | 'drop'>;
+  readonly telling: Pick<Telling, 'fired' | 'decided'>;
   /** A task becomes due then. */
   due(at: EpochMs): void;
 }

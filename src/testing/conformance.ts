@@ -33,6 +33,7 @@ import { releaseThemes } from './conformance/release.js';
 import { reopenThemes } from './conformance/reopen.js';
 import { resultThemes } from './conformance/results.js';
 import { retentionThemes } from './conformance/retention.js';
+import { scheduleFireThemes } from './conformance/schedule-fires.js';
 import { scheduleThemes } from './conformance/schedules.js';
 import { settleThemes } from './conformance/settle.js';
 import { shedThemes } from './conformance/shed.js';
@@ -100,6 +101,7 @@ const THEMES: readonly Theme[] = [
   ...listThemes,
   ...keyValueThemes,
   ...scheduleThemes,
+  ...scheduleFireThemes,
   ...flowThemes,
   ...flowMemberThemes,
   ...flowEndThemes,
