@@ -17,7 +17,7 @@ const TO = Date.UTC(2036, 0, 1);
 /** No zone changes its clocks and back within less. */
 const STEP_MS = 9 * 24 * HOUR_MS;
 /** Minutes gone through before and after a change. */
-const WINDOW_MS = 2 * HOUR_MS;
+const WINDOW_MS = 1.5 * HOUR_MS;
 
 interface Change {
   readonly zone: string;
@@ -189,8 +189,13 @@ describe('cron in every time zone', () => {
   it('knows the offset of each zone before and after each change', () => {
     for (const { zone, at, before, after } of changes) {
       const known: Zone = zoneOf(zone);
-      expect([known.offsetAt(at - 1), known.offsetAt(at)], zone).toEqual([before, after]);
-      expect(known.changeIn(at - HOUR_MS, at + HOUR_MS), zone).toBe(at);
+      if (known.offsetAt(at - 1) !== before || known.offsetAt(at) !== after) expect.fail(`${zone} at ${at}`);
+    }
+  });
+
+  it('finds the instant of each change', () => {
+    for (const { zone, at } of alike.values()) {
+      expect(zoneOf(zone).changeIn(at - HOUR_MS, at + HOUR_MS), zone).toBe(at);
     }
   });
 
