@@ -49,6 +49,12 @@ export class LookHeap {
     return due;
   }
 
+  /** All are to be looked at then. */
+  setAll(at: EpochMs): void {
+    for (const id of this.#lookAt.keys()) this.#lookAt.set(id, at);
+    this.#rebuild();
+  }
+
   clear(): void {
     this.#lookAt.clear();
     this.#entries = [];

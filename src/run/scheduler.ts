@@ -69,6 +69,7 @@ export class Scheduler {
   /** Under way; at most one of each schedule. */
   readonly #looks = new Map<string, Promise<void>>();
   #loaded: Promise<void> | undefined;
+  #polledAt: EpochMs = Number.NEGATIVE_INFINITY;
   #polling: Promise<void> | undefined;
   #disarm: Disarm | undefined;
   #isStarted = false;
@@ -133,6 +134,10 @@ export class Scheduler {
   async #poll(): Promise<void> {
     this.#loaded ??= this.#load();
     await this.#loaded;
+    const now = this.#clock.now();
+    // The clock was set back: who waits a minute must not wait until it is there again.
+    if (now < this.#polledAt - LOOK_AGAIN_MS) this.#heap.setAll(now);
+    this.#polledAt = now;
     while (!this.#isStopped) {
       const ids = this.#heap.takeDue(this.#clock.now(), SLICE_SCHEDULES);
       if (ids.length === 0) return;

@@ -183,6 +183,30 @@ describe.each(RUNTIMES)('a clock that jumps (%s)', (kind) => {
   });
 });
 
+describe('a clock that was ahead by years', () => {
+  it('does not keep a schedule waiting that could not fire then', async () => {
+    const clock = new ManualClock();
+    let isBroken = true;
+    const bank = (after: number): number => {
+      if (isBroken && after > BEGIN) throw new Error('no holidays known');
+      return after + HOUR;
+    };
+    const runtime = await openAt('memory', clock, { calendars: { bank } });
+    const fired = listen(runtime, 'fired');
+    await runtime.schedule('a', { next: 'bank' }, 'echo', 1);
+    clock.stepWall(3_650 * DAY);
+    clock.advance(MINUTE);
+    while ((await runtime.schedules.get('a'))!.error === undefined) await new Promise(setImmediate);
+    clock.stepWall(-3_650 * DAY);
+    isBroken = false;
+    for (let minute = 0; minute < 60; minute++) {
+      clock.advance(MINUTE);
+      await new Promise(setImmediate);
+    }
+    expect(hoursOf(await fired())).toEqual([1]);
+  });
+});
+
 describe.each(RUNTIMES)('the course of a schedule (%s)', (kind) => {
   it('ends with its maximum of runs, or at its end', async () => {
     const clock = new ManualClock();
