@@ -318,6 +318,10 @@ describe('whatever the clock does', () => {
       catchUpFires: fc.integer({ min: 1, max: 5 }),
       catchUpMs: fc.constantFrom(0, HOUR, 3 * DAY),
       jitterMs: fc.constantFrom(0, 0, 20 * MINUTE),
+      overlap: fc.constantFrom('allow', 'skip', 'cancel'),
+      startAt: fc.constantFrom(undefined, BEGIN + DAY),
+      endAt: fc.constantFrom(undefined, undefined, BEGIN + 6 * DAY),
+      maxRuns: fc.constantFrom(undefined, undefined, 7),
     });
     const property = fc.property(fc.constantFrom(...RULES), options, looks, (rule, chosen, steps) => {
       const course = new Course(rule, chosen);
@@ -325,15 +329,22 @@ describe('whatever the clock does', () => {
       for (const step of steps) {
         now += step;
         const before = course.state;
+        course.isLastOpen = step % 3 === 0;
         const { fires, lookAt, state, missed, madeUp } = course.look(now);
-        expect(fires.length).toBeLessThanOrEqual(chosen.misfire === 'all' ? chosen.catchUpFires : 1);
+        const makesUpAll = chosen.misfire === 'all' && chosen.overlap === 'allow';
+        expect(fires.length).toBeLessThanOrEqual(makesUpAll ? chosen.catchUpFires : 1);
+        if (chosen.overlap === 'skip' && course.isLastOpen) expect(fires).toEqual([]);
         expect(madeUp).toBeLessThanOrEqual(missed);
         for (const fire of fires) {
-          expect(fire).toBeLessThanOrEqual(BEGIN + now);
+          expect(fire).toBeLessThanOrEqual(Math.min(BEGIN + now, chosen.endAt ?? BEGIN + now));
+          expect(fire).toBeGreaterThanOrEqual(chosen.startAt ?? BEGIN);
           expect(course.occurrences.after(fire - 1)).toBe(fire);
         }
         expect(state.since).toBeGreaterThanOrEqual(before.since);
-        expect(lookAt!).toBeGreaterThan(BEGIN + now);
+        expect(state.runs).toBeLessThanOrEqual(chosen.maxRuns ?? Number.POSITIVE_INFINITY);
+        if (state.ended === undefined) expect(lookAt!).toBeGreaterThan(BEGIN + now);
+        else expect(lookAt).toBeUndefined();
+        expect(course.look(now).fires).toEqual([]);
       }
       for (const [at, fire] of course.fires.entries()) {
         expect(fire).toBeGreaterThan(course.fires[at - 1] ?? Number.NEGATIVE_INFINITY);
