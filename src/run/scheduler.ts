@@ -104,9 +104,11 @@ export class Scheduler {
     if (this.#loaded === undefined || this.#isStopped) return;
     this.#heap.set(id, Number.NEGATIVE_INFINITY);
     if (!this.#isStarted) return;
-    // A poll under way may have had its last look around.
-    do await this.poll().catch((error) => this.#failed(error));
-    while (this.#isDue);
+    while (this.#looks.has(id)) await this.looked(id);
+    // By itself: others may be due without end.
+    this.#heap.set(id, undefined);
+    await this.#look(id);
+    if (this.#polling === undefined) this.#arm();
   }
 
   /**
@@ -124,11 +126,6 @@ export class Scheduler {
       this.#arm();
     });
     return this.#polling;
-  }
-
-  get #isDue(): boolean {
-    const at = this.#heap.nextAt;
-    return !this.#isStopped && at !== undefined && at <= this.#clock.now();
   }
 
   async #poll(): Promise<void> {

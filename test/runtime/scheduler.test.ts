@@ -376,6 +376,28 @@ describe('an owner without threads', () => {
   });
 });
 
+describe('a schedule that is due again as soon as it has fired', () => {
+  it('keeps nobody from changing another', async () => {
+    const clock = new ManualClock();
+    let isFast = true;
+    const fast = (after: number): number => {
+      if (isFast) clock.stepWall(200);
+      return after + 100;
+    };
+    const runtime = await openAt('memory', clock, { calendars: { fast } });
+    await runtime.pause('default');
+    const fired = listen(runtime, 'fired');
+    const first = runtime.schedule('a', { next: 'fast' }, 'noop', undefined);
+    await fired(2);
+    const second = await runtime.schedule('b', { at: BEGIN }, 'noop', undefined);
+    expect(second).toMatchObject({ runs: 1, state: 'ended' });
+    await first;
+    await runtime.schedules.pause('a');
+    expect((await runtime.schedules.get('a'))!.runs).toBeGreaterThan(1);
+    isFast = false;
+  });
+});
+
 describe('hundreds of schedules', () => {
   it('fire each once, and the host goes on meanwhile', async () => {
     const count = 600;
