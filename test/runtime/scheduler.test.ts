@@ -434,13 +434,17 @@ describe('the heap of looks', () => {
     const step = fc.oneof(
       fc.record({ id: fc.integer({ min: 0, max: 30 }), at: fc.option(fc.integer({ min: 0, max: 99 })) }),
       fc.record({ now: fc.integer({ min: 0, max: 99 }), most: fc.integer({ min: 1, max: 5 }) }),
+      fc.record({ all: fc.integer({ min: 0, max: 99 }) }),
     );
     const property = fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
       const heap = new LookHeap();
       const model = new Map<string, number>();
       const earliest = () => Math.min(...model.values(), Number.POSITIVE_INFINITY);
       for (const each of steps) {
-        if ('id' in each) {
+        if ('all' in each) {
+          heap.setAll(each.all);
+          for (const id of model.keys()) model.set(id, each.all);
+        } else if ('id' in each) {
           heap.set(`${each.id}`, each.at ?? undefined);
           if (each.at === null) model.delete(`${each.id}`);
           else model.set(`${each.id}`, each.at);

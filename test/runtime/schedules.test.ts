@@ -66,18 +66,12 @@ describe.each(BACKENDS)('a schedule (%s)', (kind) => {
     expect(again.map(({ fireAt }) => fireAt)).toEqual([BEGIN + 27 * HOUR, BEGIN + 51 * HOUR]);
   });
 
-  it('tells its handler which fire it is of, in a child process too', async () => {
+  it('tells its handler which fire it is of', async () => {
     const { runtime, fires } = await openAt(kind);
-    const schedule = { id: 'a', fireAt: BEGIN + HOUR };
     await runtime.schedule('a', { everyMs: HOUR }, 'fireOf', undefined);
-    await runtime.schedule('b', { everyMs: 2 * HOUR }, 'fireOf', undefined, { isolation: 'process' });
-    const [first] = await fires.after(HOUR);
-    expect(await runtime.handle(first!.taskId).result()).toEqual({ schedule, pid: process.pid });
-    const both = await fires.after(HOUR, 2);
-    const inChild = both.find(({ scheduleId }) => scheduleId === 'b')!;
-    const told = await runtime.handle<'fireOf'>(inChild.taskId).result();
-    expect(told.schedule).toEqual({ id: 'b', fireAt: BEGIN + 2 * HOUR });
-    expect(told.pid).not.toBe(process.pid);
+    const [fired] = await fires.after(HOUR);
+    const schedule = { id: 'a', fireAt: BEGIN + HOUR };
+    expect(await runtime.handle(fired!.taskId).result()).toEqual({ schedule, pid: process.pid });
     expect(await runtime.run('fireOf', undefined)).toEqual({ schedule: undefined, pid: process.pid });
   });
 
@@ -184,13 +178,13 @@ describe.each(BACKENDS)('a schedule (%s)', (kind) => {
   it('is listed by id, page by page, without its payload', async () => {
     const { runtime } = await openAt(kind);
     expect(await runtime.schedules.list()).toEqual({ schedules: [] });
-    const ids = Array.from({ length: 120 }, (_, at) => `s${String(at).padStart(3, '0')}`);
+    const ids = Array.from({ length: 60 }, (_, at) => `s${String(at).padStart(3, '0')}`);
     await Promise.all(ids.map((id) => runtime.schedule(id, { everyMs: HOUR }, 'echo', id)));
     const found: string[] = [];
     let after: string | undefined;
     do {
-      const page = await runtime.schedules.list(after === undefined ? { limit: 50 } : { limit: 50, after });
-      expect(page.schedules.length).toBeLessThanOrEqual(50);
+      const page = await runtime.schedules.list(after === undefined ? { limit: 25 } : { limit: 25, after });
+      expect(page.schedules.length).toBeLessThanOrEqual(25);
       for (const { id, payload, nextFires } of page.schedules) {
         expect([payload, nextFires[0]]).toEqual([undefined, BEGIN + HOUR]);
         found.push(id);
@@ -198,7 +192,7 @@ describe.each(BACKENDS)('a schedule (%s)', (kind) => {
       after = page.after;
     } while (after !== undefined);
     expect(found).toEqual(ids);
-    expect((await runtime.schedules.list({ limit: 1_000 })).schedules).toHaveLength(120);
+    expect((await runtime.schedules.list({ limit: 1_000 })).schedules).toHaveLength(60);
   });
 
   it('hides the payload of a sensitive task', async () => {
@@ -245,6 +239,17 @@ describe.each(BACKENDS)('a schedule (%s)', (kind) => {
     expect(made).toMatchObject({ state: 'ended', ended: 'finished', runs: 1, nextFires: [] });
     expect(await runtime.handle(made.lastTaskId!).result()).toBe('late');
     expect(await runtime.schedule('a', { at: BEGIN - HOUR }, 'echo', 'late')).toMatchObject({ runs: 1 });
+  });
+});
+
+describe('the handler of a fire in a child process', () => {
+  it('knows which fire it is of', async () => {
+    const { runtime, fires } = await openAt('lmdb');
+    await runtime.schedule('a', { everyMs: HOUR }, 'fireOf', undefined, { isolation: 'process' });
+    const [fired] = await fires.after(HOUR);
+    const told = await runtime.handle<'fireOf'>(fired!.taskId).result();
+    expect(told.schedule).toEqual({ id: 'a', fireAt: BEGIN + HOUR });
+    expect(told.pid).not.toBe(process.pid);
   });
 });
 
