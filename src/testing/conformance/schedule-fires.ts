@@ -229,8 +229,6 @@ export const scheduleFireThemes: readonly Theme[] = [
             await probe.reopen();
             probe.clock.advance(3.5 * HOUR_MS);
             await look(probe);
-            await probe.reopen();
-            await look(probe);
             assert.deepEqual(await firesSince(probe, begin), fires);
             const { state } = (await read(probe, 'a'))!;
             assert.equal(state.runs, fires.length);
@@ -273,7 +271,7 @@ export const scheduleFireThemes: readonly Theme[] = [
       it(
         'are found by a scheduler that starts, however many, among other facts',
         async (probe) => {
-          const ids = Array.from({ length: 120 }, (_, at) => `s${String(at).padStart(3, '0')}`);
+          const ids = Array.from({ length: 60 }, (_, at) => `s${String(at).padStart(3, '0')}`);
           await Promise.all(ids.map((id) => make(probe, id)));
           for (const key of ['schedul', 'schedule', 'schedulf/a', 'a', 'z']) {
             await probe.keyValue.put(key, Buffer.from('no schedule'));
