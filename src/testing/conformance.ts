@@ -22,6 +22,7 @@ import { flowEndThemes } from './conformance/flow-ends.js';
 import { flowMemberThemes } from './conformance/flow-members.js';
 import { flowNewsThemes } from './conformance/flow-news.js';
 import { flowSizeThemes } from './conformance/flow-sizes.js';
+import { flowUniqueThemes } from './conformance/flow-uniques.js';
 import { flowThemes } from './conformance/flows.js';
 import { inspectThemes } from './conformance/inspect.js';
 import { keyValueThemes } from './conformance/key-value.js';
@@ -107,6 +108,7 @@ const THEMES: readonly Theme[] = [
   ...flowEndThemes,
   ...flowSizeThemes,
   ...flowNewsThemes,
+  ...flowUniqueThemes,
   ...windowThemes,
   ...reopenThemes,
 ];

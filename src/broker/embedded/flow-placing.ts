@@ -57,7 +57,10 @@ export class FlowPlacing {
   readonly outside = new Set<number>();
   /** Handed back; empty when the flow is staged. */
   readonly roots: Root[] = [];
-  /** Keys of nodes that may be decided when all is there; not kept when the flow is staged. */
+  /**
+   * Keys of nodes that may be decided when all is there: those of dead parents, and of tasks that a later
+   * node may replace. Not kept when the flow is staged.
+   */
   readonly due: string[] = [];
   readonly #core: Core;
   readonly #book: FlowBook;
@@ -101,7 +104,8 @@ export class FlowPlacing {
     });
     this.ids.add(record.idBytes);
     const key = taskKey(record.segment, record.index);
-    const waits = this.#graph.link(key, whenParentDies, this.#flow, this.#parentsOf(key, record, node));
+    const parents = this.#parentsOf(key, record, node);
+    const waits = this.#graph.link(key, whenParentDies, this.#flow, parents);
     if (task.unique !== undefined) this.#uniques.take(task.name, task.unique, record.idBytes, this.#now);
     if (waits.open === 0 && !this.#isStaged) {
       this.#book.memberAdded(this.#flow, false);
@@ -112,7 +116,7 @@ export class FlowPlacing {
     this.#core.tables.put('task', key, sealRecord(record));
     this.#core.counters.add(this.#core.queueNames.number(task.queue), 'blocked', 1);
     this.#graph.putNode(key, waits);
-    if (waits.died > 0 && !this.#isStaged) this.due.push(key);
+    if (parents.some(({ isOutside }) => isOutside)) this.#isDue(key);
   }
 
   /** @returns how many edges were put since the last time, now and then. */
@@ -122,31 +126,38 @@ export class FlowPlacing {
     this.ids.add(undefined);
     const node: Node = { kind: 'join', flow: this.#flow, open: 0, died: 0 };
     let nth = 0;
+    let isDue = false;
     for (const each of of) {
       const places = typeof each === 'object' ? each : undefined;
       for (let at = 0; at < (places?.count ?? 1); at++) {
         const from = places === undefined ? (each as From) : places.first + at;
-        this.#putEdge(key, node, from, { label: 0, nth: nth++ });
+        isDue = this.#putEdge(key, node, from, { label: 0, nth: nth++ }) || isDue;
         yield;
       }
     }
     this.#graph.putNode(key, node);
-    if (joinState(node) !== 'open' && !this.#isStaged) this.due.push(key);
+    if (isDue || joinState(node) === 'completed') this.#isDue(key);
   }
 
-  #putEdge(child: string, node: Node, from: From, position: Position): void {
+  #isDue(key: string): void {
+    if (!this.#isStaged) this.due.push(key);
+  }
+
+  /** @returns whether the parent is no member, and open or dead. */
+  #putEdge(child: string, node: Node, from: From, position: Position): boolean {
     const { tables } = this.#core;
-    const { key, state, value } = this.#parent(from);
+    const { key, state, isOutside, value } = this.#parent(from);
     putParent(this.#core, child, position, value);
     const before = tables.get('edge', key + child);
     if (before !== undefined) {
       tables.put('edge', key + child, sealEdge(before[0] as Status, [...positionsOf(before), position]));
-      return;
+      return isOutside;
     }
     const status = statusFor(state, node.kind);
     tables.put('edge', key + child, sealEdge(status, [position]));
     if (status !== STATUS.done) node.open++;
     if (status === STATUS.died) node.died++;
+    return isOutside;
   }
 
   #parentsOf(child: string, record: TaskRecord, { after = [] }: TaskNode): readonly Parent[] {

@@ -1,0 +1,36 @@
+/** Unique keys in flows: whose key is taken stands for its holder, and who replaces one ends it. */
+import assert from 'node:assert/strict';
+import { run, sketch, states } from './flow-probe.js';
+import { it, type Needs, type Theme } from './suite.js';
+
+const WITH_UNIQUE: Needs = { has: ['flows', 'inspect', 'unique'] };
+
+export const flowUniqueThemes: readonly Theme[] = [
+  {
+    subject: 'a unique key in a flow',
+    sentences: [
+      it(
+        'that replaces a task decides about those of the flow that wait for that one',
+        async (probe) => {
+          const unique = { key: 'k', onConflict: 'replace' } as const;
+          const [id] = await probe.enqueue({ text: 'before', unique, runAt: probe.now + 10 });
+          const flow = await sketch(probe, {
+            fails: { after: [`=${id}`] },
+            runs: { after: [`=${id}`], dies: 'run' },
+            group: { of: [`=${id}`] },
+            'behind it': { after: ['group'], dies: 'run' },
+            after: { unique },
+          });
+          assert.deepEqual(await states(flow, 'fails', 'runs', 'behind it'), [
+            'fails dead',
+            'runs ready',
+            'behind it ready',
+          ]);
+          await run(probe, ['runs', 'behind it', 'after']);
+          assert.equal(await flow.progress(), 'dead 3 of 4, 1 dead');
+        },
+        WITH_UNIQUE,
+      ),
+    ],
+  },
+];
