@@ -80,8 +80,11 @@ export class FlowErrands {
       errand.cursor = key;
       this.#core.tryRead(() => this.cancelMember(key, openRecord(row, this.#core.where), flow.reason));
     }
-    if (rows.length === 0) errand.isResting = true;
-    return { steps: rows.length, isOver: false };
+    if (rows.length > 0) return { steps: rows.length, isOver: false };
+    // Nothing may be left to end: it was being sent round, and nothing had gone yet.
+    this.#book.endIfOver(flow.number);
+    errand.isResting = true;
+    return { steps: 0, isOver: this.#book.get(flow.number)?.phase !== 'cancelling' };
   }
 
   /** A running one stays: whoever runs it was told to abort it. */

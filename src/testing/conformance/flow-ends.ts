@@ -2,11 +2,13 @@
 import assert from 'node:assert/strict';
 import type { Claim } from '../../broker/broker.js';
 import { added, flowsOf, GROUP, KINDS, run, sketch, states, takeAll, until } from './flow-probe.js';
-import { type Probe, refuses } from './probe.js';
+import { type Probe, refuses, texts } from './probe.js';
 import { it, type Needs, type Theme } from './suite.js';
 
 const FLOWS: Needs = { has: ['flows', 'inspect'] };
 const WITH_UNIQUE: Needs = { has: ['flows', 'inspect', 'unique'] };
+/** More members than are looked at in one commit. */
+const MANY = 300;
 
 export const flowEndThemes: readonly Theme[] = [
   {
@@ -100,6 +102,26 @@ export const flowEndThemes: readonly Theme[] = [
           await probe.retry(claims, 10);
           assert.equal(await flow.progress(), 'cancelled 0 of 2, 2 cancelled');
           assert.equal((await probe.view(flow.idOf('a'))).attempts.length, 1);
+        },
+        FLOWS,
+      ),
+    ],
+  },
+  {
+    subject: 'cancel of a flow that is being sent round',
+    sentences: [
+      it(
+        'ends it also when nothing has gone round yet',
+        async (probe) => {
+          const done = texts('done', MANY);
+          const flow = await sketch(probe, { ...Object.fromEntries(done.map((text) => [text, {}])), a: {} });
+          await run(probe, [...done, 'a'], { a: 'dies' });
+          const redriven = flowsOf(probe).redrive(flow.id);
+          await flowsOf(probe).cancel(flow.id, 'enough');
+          await redriven;
+          await until('it is over', async () => (await flow.view()).state !== 'running');
+          assert.equal(await flow.progress(), `dead ${MANY} of ${MANY + 1}, 1 dead`);
+          await flowsOf(probe).delete(flow.id);
         },
         FLOWS,
       ),
