@@ -64,8 +64,9 @@ export class FlowWork {
   readonly #errands = new Map<number, Errand>();
   /** Those that do not rest, in turn. */
   readonly #queue = new Set<Errand>();
-  /** Those that have come further in this commit. */
+  /** What has come further since it was stored. */
   readonly #moved = new Set<Errand>();
+  readonly #walked = new Set<Walk>();
   /** Values of the rows of work, by their keys. */
   readonly #stored = new Map<string, string>();
   #turn: Turn | undefined;
@@ -213,7 +214,10 @@ export class FlowWork {
       this.#walkOf.delete(key);
       this.#unstore(WALK + key);
       if (state === 'completed') this.forgetOutside(key);
-    } else walk.cursor = `${rows[limit - 1]![0].slice(NODE_KEY_CHARS)}\0`;
+    } else {
+      walk.cursor = `${rows[limit - 1]![0].slice(NODE_KEY_CHARS)}\0`;
+      this.#walked.add(walk);
+    }
     for (let at = 0; at < Math.min(limit, rows.length); at++) {
       const [edge, row] = rows[at]!;
       this.#core.tryRead(() => this.#graph.apply(state, edge, row));
@@ -226,6 +230,7 @@ export class FlowWork {
     const walk: Walk = { key, state, cursor: '', isOver: false };
     this.#walkOf.set(key, walk);
     this.#walks.push(walk);
+    this.#walked.add(walk);
     return walk;
   }
 
@@ -238,12 +243,14 @@ export class FlowWork {
   }
 
   #store(): void {
-    for (const { key, state, cursor } of this.#walkOf.values()) {
+    for (const { key, state, cursor, isOver } of this.#walked) {
+      if (isOver) continue;
       this.#put(WALK + key, String.fromCharCode(PARENT_STATES.indexOf(state)) + cursor);
     }
     for (const { flow, kind, cursor } of this.#moved) {
       this.#put(ERRAND + u48(flow), String.fromCharCode(ERRANDS.indexOf(kind)) + cursor);
     }
+    this.#walked.clear();
     this.#moved.clear();
   }
 
