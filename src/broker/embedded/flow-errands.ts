@@ -16,6 +16,8 @@ import { afterPrefix, type Row, type TableName } from './tables.js';
 
 /** Rows read at a time, which may hold payloads. */
 const ROWS_PER_READ = 128;
+/** What goes round again mostly ends the step: rows behind it are read once more. */
+const ROWS_PER_REDRIVE = 8;
 /** Deleting a row takes less than a step elsewhere. */
 const DELETED_PER_STEP = 4;
 /** In this order: what leads to others goes first. */
@@ -105,7 +107,7 @@ export class FlowErrands {
     const last = nodeKey(flow.chunks, flow.planned - 1);
     const [isSecond, after] = [errand.cursor[0] === SECOND, errand.cursor.slice(1)];
     const from = isSecond || after !== '' ? after : last;
-    const rows = rowsOf(this.#core, 'task', flow, from, Math.min(steps, ROWS_PER_READ));
+    const rows = rowsOf(this.#core, 'task', flow, from, Math.min(steps, ROWS_PER_REDRIVE));
     let looked = 0;
     for (const [key, row] of rows) {
       if (isSecond && key > last) break;
