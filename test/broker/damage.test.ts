@@ -221,3 +221,51 @@ describe('a deleted task', () => {
     assert.ok(!bytes.includes('SECRET'));
   });
 });
+
+const CORRUPT = 'ERR_MILLRACE_STORE_CORRUPT';
+/** What of them may be wrong is refused, never guessed. */
+const WRONG_ROWS = [
+  { table: 'work', what: 'an unknown errand', value: 'ff' },
+  { table: 'work', what: 'nothing', value: '' },
+  { table: 'node', what: 'an unknown kind', value: `ff${'00'.repeat(14)}` },
+  { table: 'node', what: 'too little', value: '00' },
+  { table: 'edge', what: 'an unknown status', value: '03000000000000' },
+  { table: 'edge', what: 'half a place', value: '00000000' },
+  { table: 'parent', what: 'half an id', value: '0000000000000000000000' },
+] as const;
+
+describe('a row that flows have without a checksum', () => {
+  for (const { table, what, value } of WRONG_ROWS) {
+    it(`is reported and passed over when ${table} holds ${what}`, async () => {
+      const store = newStore();
+      const first = store.open();
+      const task = { name: 't', queue: 'q', level: 5, body: Buffer.from('a') };
+      const intake = first.flows!.flow({ retentionMs: { completed: 1, dead: 1, cancelled: 1 } });
+      const after = [{ label: 'p', from: 0 }];
+      await intake.add([
+        { kind: 'task', task },
+        { kind: 'task', task: { ...task, body: Buffer.from('b') }, after },
+      ]);
+      const { id, nodes } = await intake.accept();
+      const claims = await take(first);
+      if (table === 'work') await first.flows!.cancel(id, 'enough');
+      const [key] = store.tables.range(table, ALL)[0]!;
+      store.tables.put(table, key, Buffer.from(value, 'hex'));
+      const second = store.open();
+      const { flows, broker, inspect } = second;
+      if (table === 'parent') {
+        const wrong = { code: CORRUPT };
+        await assert.rejects(inspect!.get(nodes.ticket(1).id), wrong);
+        await assert.rejects(flows!.parents(nodes.ticket(1).id, 'p', 1), wrong);
+      }
+      await broker.settle((await take(second)).map((claim) => ended(claim, 'completed')));
+      assert.equal(claims.length, 1);
+      assert.equal((await flows!.get(id))?.total, 2, 'nothing is taken away');
+      for (const each of store.damages) assert.equal((each as { code?: string }).code, CORRUPT, String(each));
+      assert.equal(store.damages.length > 0, table !== 'parent');
+      await flows!.cancel(id, 'enough');
+      await broker.settle([]);
+      if ((await flows!.get(id))?.state !== 'running') await flows!.delete(id);
+    });
+  }
+});

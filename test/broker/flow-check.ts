@@ -45,7 +45,7 @@ class FlowCheck {
       if (key.length === 6) this.#flows.set(readU48(key, 0), openFlow(row, 'store'));
     }
     for (const [key] of this.#all('ready')) this.#segments.add(key.slice(-6));
-    for (const [key, row] of this.#all('node')) this.#nodes.set(key, openNode(row));
+    for (const [key, row] of this.#all('node')) this.#nodes.set(key, openNode(row, 'store'));
     for (const [key] of this.#all('work')) {
       if (key[0] === 'w') this.#walks.add(key.slice(1));
       else if (key[0] === 'o') this.#outside.add(key.slice(1));
@@ -54,6 +54,7 @@ class FlowCheck {
     this.#checkNodes();
     this.#checkEdges();
     this.#checkParents();
+    this.#checkOutside();
     for (const flow of this.#flows.values()) if (flow.phase !== 'deleted') this.#checkFlow(flow);
   }
 
@@ -158,6 +159,13 @@ class FlowCheck {
       const [label, nth] = [readU16(key, 8), readU48(`\0\0${key.slice(10, 14)}`, 0)];
       const isThere = positionsOf(edge).some((each) => each.label === label && each.nth === nth);
       assert.ok(isThere, 'an edge knows the places of the parent');
+    }
+  }
+
+  #checkOutside(): void {
+    for (const key of this.#outside) {
+      const range = { start: key, end: `${key}\u00ff\u00ff\u00ff\u00ff\u00ff\u00ff\u00ff\u00ff`, limit: 1 };
+      assert.equal(this.#tables.range('edge', range).length, 1, 'what is waited for has an edge');
     }
   }
 

@@ -2,7 +2,7 @@
  * Tasks that a handler adds to its own flow, in the commit of its settlement: what waits for the handler's
  * task waits for them, too, and finds their results behind that of the handler's task.
  */
-import type { NewTask } from '../../task/task.js';
+import type { FinalState, NewTask } from '../../task/task.js';
 import { MAX_FLOW_NODES } from '../flows.js';
 import { readId } from './claim.js';
 import type { Core } from './core.js';
@@ -13,10 +13,12 @@ import {
   addedOf,
   NODE_KEY_CHARS,
   type ParentState,
+  type Position,
   parentKey,
   positionsOf,
   STATUS,
   sealEdge,
+  withPositions,
 } from './flow-rows.js';
 import type { FlowWork } from './flow-work.js';
 import { taskKey } from './keys.js';
@@ -44,7 +46,7 @@ export class FlowAdding {
 
   /** Whether the flow takes so many more members from this one. */
   hasRoomFor(record: TaskRecord, count: number): boolean {
-    const { nodes } = this.#book.get(record.meta.flow!.number)!;
+    const { nodes } = this.#book.known(record.meta.flow!.number);
     if (nodes + count > MAX_FLOW_NODES) return false;
     const most = Math.floor(MAX_ADDED_EDGES / count);
     return this.#edgesOf(record, most + 1).length <= most;
@@ -63,12 +65,24 @@ export class FlowAdding {
         this.#place(record, task);
       } else {
         this.#core.blobs?.drop(task.body);
-        const state = this.#core.tryRead(() => stateOutside(this.#core, this.#book, holder)) ?? 'died';
-        if (state !== 'completed' && edges.length > 0) this.#work.awaitOutside(keyOf(readId(holder)));
-        this.#link(edges, holder, state);
+        if (edges.length > 0) this.#core.tryRead(() => this.#await(by, edges, holder));
       }
     }
     return members;
+  }
+
+  /** The children of the edges wait for a task that was there before, of this flow or not, final or not. */
+  #await(by: TaskRecord, edges: readonly Row[], holder: Uint8Array): void {
+    const { segment, index } = readId(holder);
+    const key = taskKey(segment, index);
+    const state = this.#core.tryRead(() => stateOutside(this.#core, this.#book, holder)) ?? 'died';
+    const flow = this.#book.known(by.meta.flow!.number);
+    const isMember = flow.chunks.includes(segment);
+    if (!isMember && state !== 'completed') this.#work.awaitOutside(key);
+    const wasEnd = isMember && state === 'died' && !this.#graph.hasChildrenIn(flow, key);
+    this.#link(edges, holder, state);
+    if (!wasEnd || !this.#graph.hasChildrenIn(flow, key)) return;
+    this.#book.endAwaited(flow.number, this.#core.getRecord(key)!.state as FinalState);
   }
 
   #member(by: TaskRecord, task: NewTask): TaskRecord {
@@ -106,26 +120,39 @@ export class FlowAdding {
 
   /** The children of the edges wait for one more. */
   #link(edges: readonly Row[], id: Uint8Array, state: ParentState): void {
-    const { tables } = this.#core;
     const parent = keyOf(readId(id));
     for (const [edge, row] of edges) {
       const child = edge.slice(NODE_KEY_CHARS);
-      const positions = positionsOf(row);
-      for (const position of positions) {
-        const first = parentKey(child, position);
-        const range = { start: first, end: `${first.slice(0, -4)}\xff\xff\xff\xff`, limit: 1, reverse: true };
-        const [last] = tables.range('parent', range);
-        putParent(this.#core, child, position, id, last === undefined ? 1 : addedOf(last[0]) + 1);
-      }
-      // It waits for that one already.
-      if (tables.has('edge', parent + child)) continue;
-      const node = this.#graph.node(child);
-      const added = sealEdge(node === undefined ? STATUS.done : STATUS.open, positions);
-      tables.put('edge', parent + child, added);
-      if (node === undefined) continue;
-      this.#graph.putNode(child, { ...node, open: node.open + 1 });
-      this.#graph.apply(state, parent + child, added);
+      this.#core.tryRead(() => this.#linkTo(child, positionsOf(row), parent, id, state));
     }
+  }
+
+  #linkTo(
+    child: string,
+    positions: readonly Position[],
+    parent: string,
+    id: Uint8Array,
+    state: ParentState,
+  ): void {
+    const { tables } = this.#core;
+    for (const position of positions) {
+      const first = parentKey(child, position);
+      const range = { start: first, end: `${first.slice(0, -4)}\xff\xff\xff\xff`, limit: 1, reverse: true };
+      const [last] = tables.range('parent', range);
+      putParent(this.#core, child, position, id, last === undefined ? 1 : addedOf(last[0]) + 1);
+    }
+    const before = tables.get('edge', parent + child);
+    if (before !== undefined) {
+      // It waits for that one already.
+      tables.put('edge', parent + child, withPositions(before, positions));
+      return;
+    }
+    const node = this.#graph.node(child);
+    const added = sealEdge(node === undefined ? STATUS.done : STATUS.open, positions);
+    tables.put('edge', parent + child, added);
+    if (node === undefined) return;
+    this.#graph.putNode(child, { ...node, open: node.open + 1 });
+    this.#graph.apply(state, parent + child, added);
   }
 }
 

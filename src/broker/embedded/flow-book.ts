@@ -10,6 +10,7 @@
  *
  * `deleted` lasts until the last row of the flow is gone.
  */
+import { StoreCorruptError } from '../../errors.js';
 import type { FinalState } from '../../task/task.js';
 import type { FlowId, FlowView, SettledFlow } from '../flows.js';
 import { flowIdOf } from './claim.js';
@@ -50,6 +51,13 @@ export class FlowBook {
     return flow;
   }
 
+  /** The flow of a member. @throws {StoreCorruptError} */
+  known(number: number): Flow {
+    const flow = this.get(number);
+    if (flow === undefined) throw new StoreCorruptError(this.#core.where, 'the flow of a task is missing');
+    return flow;
+  }
+
   put(flow: Flow): void {
     this.#flows.set(flow.number, flow);
     this.#changed.add(flow.number);
@@ -64,7 +72,7 @@ export class FlowBook {
 
   /** Changes some values of a flow that is there. */
   change(number: number, values: Partial<Flow>): Flow {
-    const flow = { ...this.get(number)!, ...values };
+    const flow = { ...this.known(number), ...values };
     this.put(flow);
     return flow;
   }
@@ -75,17 +83,17 @@ export class FlowBook {
 
   /** A member comes in, blocked or not. */
   memberAdded(number: number, isBlocked: boolean): void {
-    const { total, blocked } = this.get(number)!;
+    const { total, blocked } = this.known(number);
     this.change(number, { total: total + 1, blocked: blocked + (isBlocked ? 1 : 0) });
   }
 
   memberBlocked(number: number, change: 1 | -1): void {
-    this.change(number, { blocked: this.get(number)!.blocked + change });
+    this.change(number, { blocked: this.known(number).blocked + change });
   }
 
   /** A member is final (`change` 1), or not any more (−1). @param isEnd  Nothing in the flow waits for it. */
   memberEnded(number: number, state: FinalState, isEnd: boolean, change: 1 | -1): void {
-    const flow = this.get(number)!;
+    const flow = this.known(number);
     const ends = isEnd ? change : 0;
     this.change(number, {
       [state]: flow[state] + change,
@@ -95,8 +103,15 @@ export class FlowBook {
     if (change === 1) this.endIfOver(number);
   }
 
+  /** Something waits from now on for a member that has ended as one for which nothing waited. */
+  endAwaited(number: number, state: FinalState): void {
+    const { deadEnds, cancelledEnds } = this.known(number);
+    if (state === 'dead') this.change(number, { deadEnds: deadEnds - 1 });
+    else if (state === 'cancelled') this.change(number, { cancelledEnds: cancelledEnds - 1 });
+  }
+
   endIfOver(number: number): void {
-    const flow = this.get(number)!;
+    const flow = this.known(number);
     if (flow.phase !== 'running' && flow.phase !== 'cancelling') return;
     if (flow.completed + flow.dead + flow.cancelled < flow.total) return;
     const state = flow.deadEnds > 0 ? 'dead' : flow.cancelledEnds > 0 ? 'cancelled' : 'completed';

@@ -68,7 +68,7 @@ export class FlowErrands {
     const rows = rowsOf(this.#core, 'node', flow, errand.cursor, Math.min(steps, ROWS_PER_READ));
     for (const [key, row] of rows) {
       errand.cursor = key;
-      this.#core.tryRead(() => this.#graph.decide(key, openNode(row)));
+      this.#core.tryRead(() => this.#graph.decide(key, openNode(row, this.#core.where)));
     }
     if (rows.length > 0) return { steps: rows.length, isOver: false };
     this.#book.endIfOver(flow.number);
@@ -140,7 +140,7 @@ export class FlowErrands {
     const rows = rowsOf(this.#core, table, flow, errand.cursor.slice(1), rowsAtMost);
     for (const [key, row] of rows) {
       if (table === 'task') this.#core.tryRead(() => this.#loseRecord(key, row));
-      else if (table === 'parent') this.#loseEdge(flow, key, row);
+      else if (table === 'parent') this.#core.tryRead(() => this.#loseEdge(flow, key, row));
       // Members of other flows may still wait for this one; with them the edge goes.
       else if (table === 'edge' && !flow.chunks.includes(readU48(key, NODE_KEY_CHARS))) continue;
       this.#core.tables.delete(table, key);
@@ -163,7 +163,7 @@ export class FlowErrands {
 
   /** The edge from a task that is no member of this flow. */
   #loseEdge({ chunks }: Flow, key: string, row: Uint8Array): void {
-    const parent = keyOfParent(row);
+    const parent = keyOfParent(row, this.#core.where);
     if (chunks.includes(readU48(parent, 0))) return;
     this.#core.tables.delete('edge', parent + key.slice(0, NODE_KEY_CHARS));
     const edges = { start: parent, end: afterPrefix(parent), limit: 1 };

@@ -19,6 +19,7 @@ import {
   type Node,
   nthOf,
   openNode,
+  openParent,
   type ParentState,
   type Position,
   parentKey,
@@ -27,6 +28,7 @@ import {
   sealEdge,
   sealNode,
   statusFor,
+  statusOf,
   withStatus,
 } from './flow-rows.js';
 import type { FlowTelling } from './flow-telling.js';
@@ -67,7 +69,7 @@ export class FlowGraph {
 
   node(key: string): Node | undefined {
     const row = this.#core.tables.get('node', key);
-    return row === undefined ? undefined : openNode(row);
+    return row === undefined ? undefined : openNode(row, this.#core.where);
   }
 
   putNode(key: string, node: Node): void {
@@ -108,7 +110,7 @@ export class FlowGraph {
     const child = edge.slice(NODE_KEY_CHARS);
     const node = this.node(child);
     if (node === undefined) return;
-    const before = row[0] as Status;
+    const before = statusOf(row, this.#core.where);
     const after = statusFor(state, node.kind);
     if (before === after) return;
     const joinBefore = joinState(node);
@@ -176,14 +178,14 @@ export class FlowGraph {
   /** The parents of a task, as they are now. Bounded: more than a thousand need a join. */
   parentsOf(record: TaskRecord): Parent[] {
     const child = taskKey(record.segment, record.index);
-    const { chunks } = this.#book.get(record.meta.flow!.number)!;
+    const { chunks } = this.#book.known(record.meta.flow!.number);
     const parents = new Map<string, Parent & { readonly positions: Position[] }>();
     for (let label = 0; label < record.meta.flow!.labels.length; label++) {
       const prefix = labelPrefix(child, label);
       for (let start = prefix; ; ) {
         const rows = this.#core.tables.range('parent', { start, end: afterPrefix(prefix), limit: 1_000 });
         for (const [key, value] of rows) {
-          const parent = keyOfParent(value);
+          const parent = keyOfParent(value, this.#core.where);
           let known = parents.get(parent);
           if (known === undefined) {
             known = this.#parentAt(parent, value, child, chunks.includes(readU48(parent, 0)));
@@ -237,10 +239,11 @@ export function isChildIn({ chunks }: Flow, edge: string): boolean {
   return chunks.includes(readU48(edge, NODE_KEY_CHARS));
 }
 
-/** Where a parent row leads: a task's id, or the key of a join. */
-export function keyOfParent(value: Uint8Array): string {
-  if (value.length === NODE_KEY_CHARS) return Buffer.from(value).toString('latin1');
-  const { segment, index } = readId(value);
+/** The key of a parent. @throws {StoreCorruptError} */
+export function keyOfParent(value: Uint8Array, where: string): string {
+  const parent = openParent(value, where);
+  if ('join' in parent) return parent.join;
+  const { segment, index } = readId(parent.id);
   return taskKey(segment, index);
 }
 

@@ -14,7 +14,7 @@ import { blankRecord, type Membership, type TaskRecord } from './record.js';
 
 /** Takes the next place of a flow. @returns its key. */
 export function nextPlace(core: Core, book: FlowBook, number: number): string {
-  const { chunks, nodes } = book.get(number)!;
+  const { chunks, nodes } = book.known(number);
   const at = nodes % CHUNK_NODES;
   const isNew = at === 0 && nodes > 0;
   const known = isNew ? [...chunks, core.nextSegment++] : chunks;

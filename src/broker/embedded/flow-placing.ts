@@ -15,11 +15,10 @@ import {
   type Node,
   nodeKey,
   type Position,
-  positionsOf,
   STATUS,
-  type Status,
   sealEdge,
   statusFor,
+  withPositions,
 } from './flow-rows.js';
 import type { FlowWork } from './flow-work.js';
 import { taskKey } from './keys.js';
@@ -150,7 +149,7 @@ export class FlowPlacing {
     putParent(this.#core, child, position, value);
     const before = tables.get('edge', key + child);
     if (before !== undefined) {
-      tables.put('edge', key + child, sealEdge(before[0] as Status, [...positionsOf(before), position]));
+      tables.put('edge', key + child, withPositions(before, [position]));
       return isOutside;
     }
     const status = statusFor(state, node.kind);
@@ -181,7 +180,7 @@ export class FlowPlacing {
     if (typeof from === 'string') return this.#parentWithId(parseId(from)!);
     const id = this.ids.at(from);
     if (this.outside.has(from)) return this.#parentWithId(id);
-    const { chunks } = this.#book.get(this.#flow)!;
+    const { chunks } = this.#book.known(this.#flow);
     const key = nodeKey(chunks, from);
     const value = this.joins.has(from) ? Buffer.from(key, 'latin1') : id.slice();
     return { key, state: 'open', isOutside: false, value } as const;
@@ -190,7 +189,7 @@ export class FlowPlacing {
   #parentWithId(id: Uint8Array) {
     const { segment, index } = readId(id);
     const key = taskKey(segment, index);
-    const isMember = this.#book.get(this.#flow)!.chunks.includes(segment);
+    const isMember = this.#book.known(this.#flow).chunks.includes(segment);
     const state = isMember ? 'open' : stateOutside(this.#core, this.#book, id);
     const isOutside = !isMember && state !== 'completed';
     if (isOutside) this.#work.awaitOutside(key);

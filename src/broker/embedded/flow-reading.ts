@@ -13,7 +13,7 @@ import type { Depth, Page } from '../inspect.js';
 import type { Core } from './core.js';
 import type { FlowBook } from './flow-book.js';
 import { keysKey, rowsOf } from './flow-errands.js';
-import { type Flow, labelPrefix, NODE_KEY_CHARS, openKeys } from './flow-rows.js';
+import { type Flow, labelPrefix, openKeys, openParent } from './flow-rows.js';
 import { readU48, taskKey } from './keys.js';
 import { locate } from './locating.js';
 import { isFinalRecord, openRecord, settledOf, type TaskRecord } from './record.js';
@@ -119,12 +119,13 @@ export class FlowReading {
     const [outer = '', inner = ''] = after === undefined ? [] : after.split('.').map(readCursor);
     for (const [key, value] of this.#rows(prefix, outer)) {
       const cursor = writeCursor(key);
-      if (value.length > NODE_KEY_CHARS) yield { cursor, id: value };
-      else {
-        const of = labelPrefix(Buffer.from(value).toString('latin1'), 0);
-        for (const [place, id] of this.#rows(of, key === outer ? inner : '')) {
-          yield { cursor: `${cursor}.${writeCursor(place)}`, id };
-        }
+      const parent = openParent(value, this.#core.where);
+      if ('id' in parent) {
+        yield { cursor, id: parent.id };
+        continue;
+      }
+      for (const [place, id] of this.#rows(labelPrefix(parent.join, 0), key === outer ? inner : '')) {
+        yield { cursor: `${cursor}.${writeCursor(place)}`, id };
       }
     }
   }

@@ -40,7 +40,7 @@ export class FlowRedrives {
   /** One dead or cancelled member; its flow goes on. @throws {WrongStateError} {@link DuplicateTaskError} */
   redrive(record: TaskRecord): void {
     const id = formatId(record.idBytes);
-    const { phase } = this.#book.get(record.meta.flow!.number)!;
+    const { phase } = this.#book.known(record.meta.flow!.number);
     if (phase === 'cancelling')
       throw new WrongStateError(id, 'a member of a flow that is cancelled', 'redriven');
     if (phase === 'deleted') throw new WrongStateError(id, 'a member of a flow that is deleted', 'redriven');
@@ -72,7 +72,7 @@ export class FlowRedrives {
     tables.delete('final', finalKey(state, queue, record.settledAt, key));
     counters.add(queue, state, -1);
     this.#goesOn(number);
-    this.#book.memberEnded(number, state, !this.#graph.hasChildrenIn(this.#book.get(number)!, key), -1);
+    this.#book.memberEnded(number, state, !this.#graph.hasChildrenIn(this.#book.known(number), key), -1);
     record.tally = FRESH;
     record.reason = '';
     record.settledAt = record.expiresAt = 0;
@@ -95,7 +95,7 @@ export class FlowRedrives {
 
   /** A final flow is not final any more. */
   #goesOn(number: number): void {
-    const { phase } = this.#book.get(number)!;
+    const { phase } = this.#book.known(number);
     if (phase === 'running' || phase === 'redriving') return;
     this.#book.change(number, { phase: 'running', reason: '', settledAt: 0, expiresAt: 0 });
   }

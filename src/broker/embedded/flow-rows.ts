@@ -17,7 +17,9 @@
  * the edges to its node that are not `done`, and among them those that are `died`. Edges to a task without a
  * node row say nothing: it is not blocked.
  */
+import { StoreCorruptError } from '../../errors.js';
 import { decodeValue, encodeValue } from '../../task/codec.js';
+import { ID_BYTES } from '../../task/id.js';
 import type { RetentionMs } from '../../task/task-options.js';
 import type { WhenParentDies } from '../flows.js';
 import { readU48, taskKey, u16, u48 } from './keys.js';
@@ -122,8 +124,10 @@ export type NodeKind = 'join' | WhenParentDies;
 /** The index is stored: append only. */
 const NODE_KINDS: readonly NodeKind[] = ['join', 'fail', 'run', 'wait'];
 
+const NODE_BYTES = 15;
+
 export function sealNode({ kind, flow, open, died }: Node): Buffer {
-  const row = Buffer.allocUnsafe(15);
+  const row = Buffer.allocUnsafe(NODE_BYTES);
   row[0] = NODE_KINDS.indexOf(kind);
   row.writeUInt32BE(open, 1);
   row.writeUInt32BE(died, 5);
@@ -131,9 +135,12 @@ export function sealNode({ kind, flow, open, died }: Node): Buffer {
   return row;
 }
 
-export function openNode(bytes: Uint8Array): Node {
+/** @throws {StoreCorruptError} */
+export function openNode(bytes: Uint8Array, where: string): Node {
   const row = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const kind = NODE_KINDS[row[0]!] ?? 'fail';
+  const kind = NODE_KINDS[row[0]!];
+  if (kind === undefined || row.length !== NODE_BYTES)
+    throw new StoreCorruptError(where, 'the row of a task that waits has an unknown format');
   const flow = readU48(row.toString('latin1', 9, 15), 0);
   return { kind, flow, open: row.readUInt32BE(1), died: row.readUInt32BE(5) };
 }
@@ -166,6 +173,22 @@ export function withStatus(row: Uint8Array, status: Status): Uint8Array {
   return copy;
 }
 
+/** @throws {StoreCorruptError} */
+export function statusOf(row: Uint8Array, where: string): Status {
+  const status = row[0];
+  if (status === undefined || status > STATUS.done || row.length % POSITION_BYTES !== 1)
+    throw new StoreCorruptError(where, 'the row of what a task waits for has an unknown format');
+  return status as Status;
+}
+
+/** The same edge, with these places beside those that it has. */
+export function withPositions(row: Uint8Array, more: readonly Position[]): Uint8Array {
+  const positions = positionsOf(row);
+  const isNew = ({ label, nth }: Position): boolean =>
+    !positions.some((each) => each.label === label && each.nth === nth);
+  return sealEdge(row[0] as Status, [...positions, ...more.filter(isNew)]);
+}
+
 export function positionsOf(bytes: Uint8Array): Position[] {
   const row = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const positions: Position[] = [];
@@ -188,6 +211,16 @@ export function labelPrefix(child: string, label: number): string {
 /** A parent, and behind it (`added` from 1) what it added to the flow. */
 export function parentKey(child: string, { label, nth }: Position, added = 0): string {
   return labelPrefix(child, label) + u32(nth) + u32(added);
+}
+
+/** A parent as it is stored: the id of a task, or the key of a join. @throws {StoreCorruptError} */
+export function openParent(
+  value: Uint8Array,
+  where: string,
+): { readonly id: Uint8Array } | { readonly join: string } {
+  if (value.length === ID_BYTES) return { id: value };
+  if (value.length === NODE_KEY_CHARS) return { join: Buffer.from(value).toString('latin1') };
+  throw new StoreCorruptError(where, 'the row of a parent has an unknown format');
 }
 
 export const PARENT_KEY_CHARS = NODE_KEY_CHARS + 2 + 4 + 4;

@@ -9,8 +9,16 @@
  */
 import type { Core } from './core.js';
 import type { FlowGraph } from './flow-graph.js';
-import { NODE_KEY_CHARS, PARENT_STATES, type ParentState } from './flow-rows.js';
-import { readU48, u48 } from './keys.js';
+import { NODE_KEY_CHARS, type ParentState } from './flow-rows.js';
+import {
+  type ErrandKind,
+  errandKey,
+  errandValue,
+  outsideKey,
+  readWork,
+  walkKey,
+  walkValue,
+} from './flow-work-rows.js';
 import { EMPTY } from './record.js';
 import { afterPrefix, type Row } from './tables.js';
 import type { Turn } from './turn.js';
@@ -21,14 +29,6 @@ export const FIRST_EDGES = 16;
 const STEPS_IN_TURN = 64;
 /** Edges read at a time. */
 const EDGES_PER_READ = 128;
-
-const WALK = 'w';
-const ERRAND = 'f';
-const OUTSIDE = 'o';
-
-/** What is done to a whole flow. The index is stored: append only. `stage` only says that it is begun. */
-const ERRANDS = ['stage', 'start', 'cancel', 'redrive', 'delete'] as const;
-export type ErrandKind = (typeof ERRANDS)[number];
 
 export interface Errand {
   readonly flow: number;
@@ -86,7 +86,9 @@ export class FlowWork {
   recover(): void {
     for (let start = ''; ; ) {
       const rows = this.#core.tables.range('work', { start, end: '\u0100', limit: 1_000 });
-      for (const [key, value] of rows) this.#recover(key, Buffer.from(value).toString('latin1'));
+      for (const [key, value] of rows) {
+        this.#core.tryRead(() => this.#recover(key, Buffer.from(value).toString('latin1')));
+      }
       if (rows.length < 1_000) break;
       start = `${rows[rows.length - 1]![0]}\0`;
     }
@@ -133,17 +135,17 @@ export class FlowWork {
     this.#errands.delete(flow);
     this.#moved.delete(errand);
     this.#queue.delete(errand);
-    this.#unstore(ERRAND + u48(flow));
+    this.#unstore(errandKey(flow));
   }
 
   awaitOutside(key: string): void {
     if (this.#graph.outside.has(key)) return;
     this.#graph.outside.add(key);
-    this.#core.tables.put('work', OUTSIDE + key, EMPTY);
+    this.#core.tables.put('work', outsideKey(key), EMPTY);
   }
 
   forgetOutside(key: string): void {
-    if (this.#graph.outside.delete(key)) this.#core.tables.delete('work', OUTSIDE + key);
+    if (this.#graph.outside.delete(key)) this.#core.tables.delete('work', outsideKey(key));
   }
 
   /** Resolves when nothing is left to be done; `undefined` when that is so now. */
@@ -212,7 +214,7 @@ export class FlowWork {
     if (rows.length < limit) {
       walk.isOver = true;
       this.#walkOf.delete(key);
-      this.#unstore(WALK + key);
+      this.#unstore(walkKey(key));
       if (state === 'completed') this.forgetOutside(key);
     } else {
       walk.cursor = `${rows[limit - 1]![0].slice(NODE_KEY_CHARS)}\0`;
@@ -244,11 +246,10 @@ export class FlowWork {
 
   #store(): void {
     for (const { key, state, cursor, isOver } of this.#walked) {
-      if (isOver) continue;
-      this.#put(WALK + key, String.fromCharCode(PARENT_STATES.indexOf(state)) + cursor);
+      if (!isOver) this.#put(walkKey(key), walkValue(state, cursor));
     }
     for (const { flow, kind, cursor } of this.#moved) {
-      this.#put(ERRAND + u48(flow), String.fromCharCode(ERRANDS.indexOf(kind)) + cursor);
+      this.#put(errandKey(flow), errandValue(kind, cursor));
     }
     this.#walked.clear();
     this.#moved.clear();
@@ -277,22 +278,21 @@ export class FlowWork {
     this.#core.commits.changed().then(go, go);
   }
 
+  /** What cannot be read is left where it is: a guess could take a flow away. */
   #recover(key: string, value: string): void {
-    const rest = key.slice(1);
-    if (key[0] === OUTSIDE) {
-      this.#graph.outside.add(rest);
+    const row = readWork(key, value, this.#core.where);
+    if (row.of === 'outside') {
+      this.#graph.outside.add(row.key);
       return;
     }
     this.#stored.set(key, value);
-    if (key[0] === WALK) {
-      this.#push(rest, PARENT_STATES[value.charCodeAt(0)] ?? 'open');
-      this.#walkOf.get(rest)!.cursor = value.slice(1);
+    if (row.of === 'walk') {
+      this.#push(row.key, row.state).cursor = row.cursor;
       return;
     }
-    const flow = readU48(rest, 0);
-    const kind = ERRANDS[value.charCodeAt(0)] ?? 'delete';
+    const { flow, kind } = row;
     // What was not accepted goes away; who was running may wait again, behind the cursor of a cancel.
-    const cursor = kind === 'cancel' ? '' : value.slice(1);
+    const cursor = kind === 'cancel' ? '' : row.cursor;
     const errand: Errand = { flow, kind: kind === 'stage' ? 'delete' : kind, cursor, isResting: false };
     this.#errands.set(flow, errand);
     this.#queue.add(errand);

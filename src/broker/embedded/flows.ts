@@ -195,11 +195,11 @@ export class EmbeddedFlows implements Flows {
     const edges = this.#graph.edgesOf(key, FIRST_EDGES);
     if (edges.length > 0) this.#work.changed(key, state === 'completed' ? 'completed' : 'died', edges);
     if (number === undefined) return;
-    const flow = this.#book.get(number)!;
+    const flow = this.#book.known(number);
     const isAwaited = edges.some(([edge]) => isChildIn(flow, edge));
     const isEnd = !isAwaited && (edges.length < FIRST_EDGES || !this.#graph.hasChildrenIn(flow, key));
     this.#book.memberEnded(number, state, isEnd, 1);
-    if (isFinalFlow(this.#book.get(number)!)) this.#work.drop(number);
+    if (isFinalFlow(this.#book.known(number))) this.#work.drop(number);
   }
 
   /** A task that is no member goes round again: those that wait for it go on waiting. */

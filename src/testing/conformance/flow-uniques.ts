@@ -1,6 +1,6 @@
 /** Unique keys in flows: whose key is taken stands for its holder, and who replaces one ends it. */
 import assert from 'node:assert/strict';
-import { run, sketch, states } from './flow-probe.js';
+import { added, run, sketch, states, takeAll } from './flow-probe.js';
 import { it, type Needs, type Theme } from './suite.js';
 
 const WITH_UNIQUE: Needs = { has: ['flows', 'inspect', 'unique'] };
@@ -28,6 +28,33 @@ export const flowUniqueThemes: readonly Theme[] = [
           ]);
           await run(probe, ['runs', 'behind it', 'after']);
           assert.equal(await flow.progress(), 'dead 3 of 4, 1 dead');
+        },
+        WITH_UNIQUE,
+      ),
+
+      it(
+        'that a member holds makes it the parent of what waits for the member that would add another one',
+        async (probe) => {
+          const unique = { key: 'k', onConflict: 'keep' } as const;
+          const flow = await sketch(probe, {
+            a: {},
+            holder: { unique },
+            last: {
+              after: [
+                ['one', 'a'],
+                ['two', 'holder'],
+              ],
+            },
+          });
+          const claims = await takeAll(probe);
+          await probe.complete([claims.get('a')!], { next: [probe.draft({ unique, inFlow: true })] });
+          assert.deepEqual(await flow.parents('last', 'one'), ['result of a', 'running']);
+          await probe.complete([claims.get('holder')!], { next: added(probe, 'more') });
+          await run(probe, ['more']);
+          const both = ['result of holder', 'result of more'];
+          assert.deepEqual(await flow.parents('last', 'one'), ['result of a', ...both]);
+          assert.deepEqual(await flow.parents('last', 'two'), both);
+          await run(probe, ['last']);
         },
         WITH_UNIQUE,
       ),
