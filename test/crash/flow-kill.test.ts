@@ -74,7 +74,7 @@ async function check(folder: string): Promise<number> {
   checkStore(tables);
   await passOverUnaccepted(tables);
   const backend = openEmbedded({
-    ...{ kind: 'lmdb', lacks: {}, tables, where: 'here', storeNumber: 1, now: () => 1_000_000 },
+    ...{ kind: 'lmdb', lacks: {}, tables, where: 'here', storeNumber: 1, now: () => 1_000_000, flowChunk: 3 },
     limits: { maxPendingEnqueues: 1_000, maxPendingBytes: 1_000_000 },
     onCorrupt: (error) => assert.fail(error),
   });

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { Backend, Claim } from '#src/broker/broker.js';
 import { openEmbedded } from '#src/broker/embedded/broker.js';
+import type { CoreOptions } from '#src/broker/embedded/core.js';
 import type { EmbeddedFlows } from '#src/broker/embedded/flows.js';
 import { memoryTables } from '#src/broker/embedded/memory-tables.js';
 import { passOverUnaccepted } from '#src/broker/embedded/numbering.js';
@@ -15,10 +16,12 @@ type Change = readonly [TableName, string, Uint8Array | undefined];
 
 const KEPT_MS = 1_000_000;
 
+/** Steps in a commit, nodes and edges that come in with one, and nodes of a chunk. */
+type Bounds = Required<Pick<CoreOptions, 'flowSteps' | 'flowRows' | 'flowChunk'>>;
+
 export class FlowRig {
   readonly #random: () => number;
-  readonly #flowSteps: number;
-  readonly #flowRows: number;
+  readonly #bounds: Bounds;
   model = new FlowModel();
   now = 1_000_000;
   #backend!: Backend;
@@ -28,10 +31,9 @@ export class FlowRig {
   #claims = new Map<string, Claim>();
   #serial = 0;
 
-  constructor(random: () => number, bounds: { readonly flowSteps: number; readonly flowRows: number }) {
+  constructor(random: () => number, bounds: Bounds) {
     this.#random = random;
-    this.#flowSteps = bounds.flowSteps;
-    this.#flowRows = bounds.flowRows;
+    this.#bounds = bounds;
   }
 
   get #flows(): EmbeddedFlows {
@@ -69,7 +71,7 @@ export class FlowRig {
     await passOverUnaccepted(tables);
     this.#backend = openEmbedded({
       ...{ kind: 'test', lacks: {}, where: 'here', storeNumber: 1, now: () => this.now, tables },
-      ...{ flowSteps: this.#flowSteps, flowRows: this.#flowRows },
+      ...this.#bounds,
       limits: { maxPendingEnqueues: 100_000, maxPendingBytes: 1e9 },
       onCorrupt: (error) => assert.fail(error),
     });

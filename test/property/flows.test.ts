@@ -11,7 +11,8 @@ async function runOne(seed: number): Promise<void> {
   const random = seeded(seed);
   const flowSteps = [1, 2, 5, 1_000][Math.floor(random() * 4)]!;
   const flowRows = [3, 20_000][Math.floor(random() * 2)]!;
-  const rig = new FlowRig(random, { flowSteps, flowRows });
+  const flowChunk = [3, 65_535][Math.floor(random() * 2)]!;
+  const rig = new FlowRig(random, { flowSteps, flowRows, flowChunk });
   await rig.open();
   await rig.outside();
   await rig.flow();

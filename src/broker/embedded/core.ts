@@ -10,6 +10,7 @@ import { type ClaimSource, EmbeddedClaim } from './claim.js';
 import type { CommitCycle } from './commit.js';
 import { Counters } from './counters.js';
 import { DoneRows } from './done-rows.js';
+import { CHUNK_NODES } from './flow-rows.js';
 import type { FlowHooks } from './flows.js';
 import { IdleLines } from './idle-lines.js';
 import { readU48, taskKey, u16, u48 } from './keys.js';
@@ -43,6 +44,8 @@ export interface CoreOptions {
   readonly flowSteps?: number;
   /** Nodes and edges of a flow that come in with one commit; larger ones are staged. */
   readonly flowRows?: number;
+  /** Nodes of a flow that share the number of one segment; the same at each opening of a store. */
+  readonly flowChunk?: number;
   readonly now: () => number;
   /** Keys of tasks that a dead owner had handed over; those that end are taken out. */
   readonly suspects?: Set<string>;
@@ -74,6 +77,7 @@ export class Core implements ClaimSource {
   readonly transfers = new Map<string, TransferredPayload>();
   readonly flowSteps: number;
   readonly flowRows: number;
+  readonly flowChunk: number;
   readonly #windowTasks: number;
   readonly #windowBytes: number;
   commits!: CommitCycle;
@@ -108,6 +112,7 @@ export class Core implements ClaimSource {
     this.#windowBytes = options.windowBytes ?? WINDOW_BYTES;
     this.flowSteps = options.flowSteps ?? FLOW_STEPS;
     this.flowRows = options.flowRows ?? MAX_UNSTAGED;
+    this.flowChunk = options.flowChunk ?? CHUNK_NODES;
     this.taskNames = new Names('task', tables);
     this.queueNames = new Names('queue', tables);
     this.lanes = new Lanes(tables, this.queueNames, options.laneHash);

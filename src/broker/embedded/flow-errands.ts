@@ -104,7 +104,7 @@ export class FlowErrands {
    * with which of the two it is about.
    */
   #redrive(flow: Flow, errand: Errand, steps: number): Progress {
-    const last = nodeKey(flow.chunks, flow.planned - 1);
+    const last = nodeKey(flow.chunks, flow.planned - 1, this.#core.flowChunk);
     const [isSecond, after] = [errand.cursor[0] === SECOND, errand.cursor.slice(1)];
     const from = isSecond || after !== '' ? after : last;
     const rows = rowsOf(this.#core, 'task', flow, from, Math.min(steps, ROWS_PER_REDRIVE));

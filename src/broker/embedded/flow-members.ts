@@ -6,7 +6,7 @@ import { FLAG_RECORD, readId, writeId } from './claim.js';
 import type { Core } from './core.js';
 import type { FlowBook } from './flow-book.js';
 import { stateAt } from './flow-graph.js';
-import { CHUNK_NODES, type ParentState } from './flow-rows.js';
+import type { ParentState } from './flow-rows.js';
 import { metaOf } from './intake.js';
 import { taskKey } from './keys.js';
 import { locate } from './locating.js';
@@ -15,7 +15,7 @@ import { blankRecord, type Membership, type TaskRecord } from './record.js';
 /** Takes the next place of a flow. @returns its key. */
 export function nextPlace(core: Core, book: FlowBook, number: number): string {
   const { chunks, nodes } = book.known(number);
-  const at = nodes % CHUNK_NODES;
+  const at = nodes % core.flowChunk;
   const isNew = at === 0 && nodes > 0;
   const known = isNew ? [...chunks, core.nextSegment++] : chunks;
   book.change(number, { nodes: nodes + 1, chunks: known });

@@ -181,7 +181,7 @@ export class FlowPlacing {
     const id = this.ids.at(from);
     if (this.outside.has(from)) return this.#parentWithId(id);
     const { chunks } = this.#book.known(this.#flow);
-    const key = nodeKey(chunks, from);
+    const key = nodeKey(chunks, from, this.#core.flowChunk);
     const value = this.joins.has(from) ? Buffer.from(key, 'latin1') : id.slice();
     return { key, state: 'open', isOutside: false, value } as const;
   }

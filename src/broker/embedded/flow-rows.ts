@@ -198,9 +198,9 @@ export function positionsOf(bytes: Uint8Array): Position[] {
   return positions;
 }
 
-/** The key of the node in this place. */
-export function nodeKey(chunks: readonly number[], place: number): string {
-  return taskKey(chunks[Math.floor(place / CHUNK_NODES)]!, place % CHUNK_NODES);
+/** The key of the node in this place, when each chunk holds so many. */
+export function nodeKey(chunks: readonly number[], place: number, size: number): string {
+  return taskKey(chunks[Math.floor(place / size)]!, place % size);
 }
 
 /** All parents under a label begin with this. */
