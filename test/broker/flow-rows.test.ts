@@ -4,24 +4,21 @@ import { describe, it } from 'vitest';
 import type { Claim, Settlement } from '#src/broker/broker.js';
 import { openEmbedded } from '#src/broker/embedded/broker.js';
 import { memoryTables } from '#src/broker/embedded/memory-tables.js';
+import type { Tables } from '#src/broker/embedded/tables.js';
 import { completed } from './settlements.js';
 import { checkStore } from './store-check.js';
 
 const ALL = { start: '', end: '\u0100', limit: 100 } as const;
+const KEPT = { completed: 1e9, dead: 1e9, cancelled: 1e9 };
 const task = (text: string) => ({ name: 't', queue: 'q', level: 5, body: Buffer.from(text) });
 
 describe('a member that stands for a task that another one would add', () => {
   for (const forMs of [undefined, 1_000]) {
     const when = forMs === undefined ? 'that ends later' : 'that has ended';
     it(`is waited for, and nothing of it is left when the flow is deleted (${when})`, async () => {
-      const tables = memoryTables();
-      const { broker, flows } = openEmbedded({
-        ...{ kind: 'memory', lacks: {}, tables, where: 'here', storeNumber: 1, now: () => 1 },
-        limits: { maxPendingEnqueues: 1_000, maxPendingBytes: 1e6 },
-        onCorrupt: (error) => assert.fail(error),
-      });
+      const { broker, flows, tables } = open();
       const unique = { key: 'k', onConflict: 'keep', ...(forMs === undefined ? {} : { forMs }) } as const;
-      const intake = flows!.flow({ retentionMs: { completed: 1e9, dead: 1e9, cancelled: 1e9 } });
+      const intake = flows.flow({ retentionMs: KEPT });
       await intake.add([
         { kind: 'task', task: task('adds') },
         { kind: 'task', task: { ...task('holds'), unique } },
@@ -35,16 +32,55 @@ describe('a member that stands for a task that another one would add', () => {
         await broker.settle([settlement]);
         checkStore(tables);
       }
-      assert.equal((await flows!.get(id))?.state, 'dead');
+      assert.equal((await flows.get(id))?.state, 'dead');
       await broker.redrive(nodes.ticket(1).id);
       await broker.settle(((await broker.claim(() => 'take', 10)) as readonly Claim[]).map(completed));
       await broker.redrive(nodes.ticket(2).id);
       await broker.settle(((await broker.claim(() => 'take', 10)) as readonly Claim[]).map(completed));
-      assert.equal((await flows!.get(id))?.state, 'completed');
+      assert.equal((await flows.get(id))?.state, 'completed');
       checkStore(tables);
-      await flows!.delete(id);
-      for (const table of ['flow', 'node', 'edge', 'parent', 'work', 'task'] as const)
-        assert.deepEqual(tables.range(table, ALL), [], table);
+      await flows.delete(id);
+      isEmpty(tables);
     });
   }
 });
+
+describe('a member that another flow waits for', () => {
+  for (const first of ['its own flow', 'the other flow']) {
+    it(`is forgotten when both are deleted, ${first} first`, async () => {
+      const { broker, flows, tables } = open();
+      const own = flows.flow({ retentionMs: KEPT });
+      await own.add([
+        { kind: 'task', task: task('a') },
+        { kind: 'task', task: task('b'), after: [{ label: 'p', from: 0 }] },
+      ]);
+      const { id, nodes } = await own.accept();
+      const other = flows.flow({ retentionMs: KEPT });
+      await other.add([{ kind: 'task', task: task('c'), after: [{ label: 'p', from: nodes.ticket(0).id }] }]);
+      const { id: otherId } = await other.accept();
+      const [claim] = (await broker.claim(() => 'take', 10)) as readonly [Claim];
+      await broker.settle([{ ...completed(claim), kind: 'dead', reason: 'failed' } as Settlement]);
+      const ids = [id, otherId];
+      for (const each of first === 'its own flow' ? ids : ids.toReversed()) {
+        await flows.delete(each);
+        checkStore(tables);
+      }
+      isEmpty(tables);
+    });
+  }
+});
+
+function open() {
+  const tables = memoryTables();
+  const { broker, flows } = openEmbedded({
+    ...{ kind: 'memory', lacks: {}, tables, where: 'here', storeNumber: 1, now: () => 1 },
+    limits: { maxPendingEnqueues: 1_000, maxPendingBytes: 1e6 },
+    onCorrupt: (error) => assert.fail(error),
+  });
+  return { broker, flows: flows!, tables };
+}
+
+function isEmpty(tables: Tables): void {
+  for (const table of ['flow', 'node', 'edge', 'parent', 'work', 'task'] as const)
+    assert.deepEqual(tables.range(table, ALL), [], table);
+}

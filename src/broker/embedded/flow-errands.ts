@@ -144,6 +144,7 @@ export class FlowErrands {
       // Members of other flows may still wait for this one; with them the edge goes.
       else if (table === 'edge' && !flow.chunks.includes(readU48(key, NODE_KEY_CHARS))) continue;
       this.#core.tables.delete(table, key);
+      if (table === 'edge') this.#forgetIfAlone(key.slice(0, NODE_KEY_CHARS));
     }
     const last = rows[rows.length - 1]?.[0];
     errand.cursor = last === undefined ? String.fromCharCode(at + 1) : String.fromCharCode(at) + last;
@@ -166,10 +167,14 @@ export class FlowErrands {
     const parent = keyOfParent(row, this.#core.where);
     if (chunks.includes(readU48(parent, 0))) return;
     this.#core.tables.delete('edge', parent + key.slice(0, NODE_KEY_CHARS));
+    this.#forgetIfAlone(parent);
+  }
+
+  /** Nothing may be left that waits, or has waited, for this task. */
+  #forgetIfAlone(parent: string): void {
+    if (!this.#graph.outside.has(parent)) return;
     const edges = { start: parent, end: afterPrefix(parent), limit: 1 };
-    if (this.#graph.outside.has(parent) && this.#core.tables.range('edge', edges).length === 0) {
-      this.#work.forgetOutside(parent);
-    }
+    if (this.#core.tables.range('edge', edges).length === 0) this.#work.forgetOutside(parent);
   }
 }
 
