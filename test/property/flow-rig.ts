@@ -10,6 +10,7 @@ import { TABLE_NAMES, type TableName, type Tables } from '#src/broker/embedded/t
 import type { FlowNode, FlowView, ParentsPage, WhenParentDies } from '#src/broker/flows.js';
 import type { NewTask } from '#src/task/task.js';
 import { checkStore } from '../broker/store-check.js';
+import { seeded } from '../fixtures/kill-oracle.js';
 import { FlowModel, type ModelNode } from './flow-model.js';
 
 type Change = readonly [TableName, string, Uint8Array | undefined];
@@ -21,6 +22,8 @@ type Bounds = Required<Pick<CoreOptions, 'flowSteps' | 'flowRows' | 'flowChunk'>
 
 export class FlowRig {
   readonly #random: () => number;
+  /** What is looked at; apart, so that how often does not change what is done. */
+  readonly #look = seeded(1);
   readonly #bounds: Bounds;
   model = new FlowModel();
   now = 1_000_000;
@@ -293,12 +296,12 @@ export class FlowRig {
     }
     await this.#backend.broker.settle([]);
     this.model.settle();
+    await this.#nameAdded();
   }
 
   /** At rest: the store agrees with itself, and with the model. */
   async check(): Promise<void> {
     checkStore(this.#tables);
-    await this.#nameAdded();
     for (const node of this.model.tasks()) {
       const view = await this.#backend.inspect!.get(node.id);
       assert.equal(view?.state, this.#isGone(node) ? undefined : node.state, node.name);
@@ -321,9 +324,8 @@ export class FlowRig {
   }
 
   async #checkParents(): Promise<void> {
-    const child = this.#pick(
-      this.model.tasks().filter((node) => !this.#isGone(node) && node.parents.length > 0),
-    );
+    const children = this.model.tasks().filter((node) => !this.#isGone(node) && node.parents.length > 0);
+    const child = children[Math.floor(this.#look() * children.length)];
     if (child === undefined) return;
     for (const label of new Set(child.parents.map((parent) => parent.label))) {
       const expected: string[] = child.parents
@@ -334,7 +336,12 @@ export class FlowRig {
         });
       const found: string[] = [];
       for (let after: string | undefined; ; ) {
-        const page: ParentsPage = await this.#flows.parents(child.id, label, 1 + this.below(5), after);
+        const page: ParentsPage = await this.#flows.parents(
+          child.id,
+          label,
+          1 + Math.floor(this.#look() * 5),
+          after,
+        );
         found.push(...page.parents.map(({ id }) => id));
         after = page.after;
         if (after === undefined) break;
