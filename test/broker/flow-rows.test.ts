@@ -70,14 +70,31 @@ describe('a member that another flow waits for', () => {
   }
 });
 
+describe('a list of what is blocked', () => {
+  it('ends its page also when all that it finds belongs to flows that are not accepted yet', async () => {
+    const { flows, inspect } = open();
+    const intake = flows.flow({ retentionMs: KEPT });
+    await intake.add(Array.from({ length: 5_000 }, () => ({ kind: 'task', task: task('a') }) as const));
+    for (let after: string | undefined, pages = 1; ; pages++) {
+      const page = await inspect.list({ state: 'blocked' }, 1_000, after);
+      assert.deepEqual(page.tasks, []);
+      after = page.after;
+      if (after !== undefined) continue;
+      assert.equal(pages, 3, 'of two thousand rows at most');
+      break;
+    }
+    await intake.abandon();
+  });
+});
+
 function open() {
   const tables = memoryTables();
-  const { broker, flows } = openEmbedded({
+  const { broker, flows, inspect } = openEmbedded({
     ...{ kind: 'memory', lacks: {}, tables, where: 'here', storeNumber: 1, now: () => 1 },
     limits: { maxPendingEnqueues: 1_000, maxPendingBytes: 1e6 },
     onCorrupt: (error) => assert.fail(error),
   });
-  return { broker, flows: flows!, tables };
+  return { broker, flows: flows!, inspect: inspect!, tables };
 }
 
 function isEmpty(tables: Tables): void {

@@ -177,8 +177,8 @@ export class EmbeddedInspect implements Inspect {
       for (const row of rows) {
         past = this.#core.stages.pastHidden(table, row[0]);
         if (past !== undefined) break;
-        const cell = this.#core.tryRead(() => read(row));
-        if (cell !== undefined) yield cell;
+        // What is hidden or damaged was looked at, too: there may be millions of it.
+        yield this.#core.tryRead(() => read(row)) ?? { ...NOTHING, key: row[0] };
       }
       if (past === undefined && rows.length < ROWS_PER_READ) return;
       start = past ?? `${rows[rows.length - 1]![0]}\0`;
@@ -229,6 +229,7 @@ export class EmbeddedInspect implements Inspect {
   }
 }
 
+const NOTHING = { count: 1, view: () => undefined } as const;
 const START: Spot = { key: '', nth: 0 };
 
 function withoutBytes({ body: _body, result: _result, ...rest }: TaskView): TaskView {
