@@ -68,10 +68,14 @@ export class Administration {
     if (typeof what === 'string') return this.#cancelOne(what);
     const filter = checkFilter(what);
     const states =
-      filter.state === undefined ? (['scheduled', 'ready', 'blocked', 'running'] as const) : [filter.state];
+      filter.state === undefined ? (['blocked', 'scheduled', 'ready', 'running'] as const) : [filter.state];
     let count = 0;
+    const cancel = (id: TaskId): Promise<number> => this.#cancelOne(id);
     for (const state of states) {
-      count += await this.#forEach({ ...filter, state }, (id) => this.#cancelOne(id));
+      // A child that matches is cancelled with its parent, instead of being dead with it.
+      count += await (state === 'blocked'
+        ? this.#forEachBackwards({ ...filter, state }, cancel)
+        : this.#forEach({ ...filter, state }, cancel));
     }
     return count;
   }
@@ -125,14 +129,31 @@ export class Administration {
    */
   async #forEach(filter: TaskFilter, verb: (id: TaskId) => Promise<number>): Promise<number> {
     let count = 0;
-    let after: string | undefined;
-    do {
-      const page = await this.#inspect.list(filter, SLICE_TASKS, after, 'brief');
-      const done = await Promise.allSettled(page.tasks.map(({ id }) => verb(id)));
-      for (const result of done) if (result.status === 'fulfilled') count += result.value;
-      after = page.after;
-    } while (after !== undefined);
+    for await (const { tasks } of this.#pages(filter)) count += await sumOf(tasks.map(({ id }) => verb(id)));
     return count;
+  }
+
+  /** The same from the last task to the first: of those that are blocked, children before their parents. */
+  async #forEachBackwards(filter: TaskFilter, verb: (id: TaskId) => Promise<number>): Promise<number> {
+    const starts: (string | undefined)[] = [];
+    for await (const { start, tasks } of this.#pages(filter)) if (tasks.length > 0) starts.push(start);
+    let count = 0;
+    for (const start of starts.reverse()) {
+      const { tasks } = await this.#inspect.list(filter, SLICE_TASKS, start, 'brief');
+      count += await sumOf(tasks.toReversed().map(({ id }) => verb(id)));
+    }
+    return count;
+  }
+
+  /** With a turn of the event loop behind each page, of which many may be empty. */
+  async *#pages(filter: TaskFilter) {
+    let start: string | undefined;
+    do {
+      const { tasks, after }: Page = await this.#inspect.list(filter, SLICE_TASKS, start, 'brief');
+      yield { start, tasks };
+      start = after;
+      await new Promise(setImmediate);
+    } while (start !== undefined);
   }
 
   #isSensitive({ name, queue, options }: TaskView): boolean {
@@ -140,6 +161,12 @@ export class Administration {
     if (options?.sensitive !== undefined) return options.sensitive;
     return registry.entry(name).definition?.sensitive ?? registry.queue(queue).defaults.sensitive ?? false;
   }
+}
+
+/** Of those that did not fail. */
+async function sumOf(counts: readonly Promise<number>[]): Promise<number> {
+  const done = await Promise.allSettled(counts);
+  return done.reduce((sum, each) => (each.status === 'fulfilled' ? sum + each.value : sum), 0);
 }
 
 function inspectOf(inspect: Inspect | undefined, why = 'not implemented'): Inspect {
