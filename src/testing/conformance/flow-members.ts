@@ -183,6 +183,28 @@ export const flowMemberThemes: readonly Theme[] = [
       ),
 
       it(
+        'may wait for one that is to run later or was cancelled, and goes on waiting when it is retried',
+        async (probe) => {
+          const [late, off] = await probe.enqueue({ text: 'late', runAt: probe.now + 10 }, { text: 'off' });
+          await probe.cancel(off!);
+          const flow = await sketch(probe, {
+            a: { after: [`=${late}`] },
+            b: { after: [`=${late}`, `=${off}`], dies: 'run' },
+            c: { after: [`=${off}`] },
+          });
+          assert.deepEqual(await states(flow, 'a', 'b', 'c'), ['a blocked', 'b blocked', 'c dead']);
+          await probe.pass(10);
+          await probe.retry(await probe.take(), 10);
+          assert.deepEqual(await probe.take(), []);
+          await probe.pass(10);
+          await run(probe, ['late']);
+          assert.deepEqual(await flow.parents('b'), ['result of late', 'cancelled cancelled']);
+          await run(probe, ['a', 'b']);
+        },
+        FLOWS,
+      ),
+
+      it(
         'cannot wait for a task that is not kept any more, and sees one that went later as expired',
         async (probe) => {
           const [id] = await probe.enqueue({ text: 'a' });
