@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'vitest';
 import type { Claim, Settlement } from '#src/broker/broker.js';
 import { openEmbedded } from '#src/broker/embedded/broker.js';
+import type { EmbeddedFlows } from '#src/broker/embedded/flows.js';
 import { memoryTables } from '#src/broker/embedded/memory-tables.js';
 import type { Tables } from '#src/broker/embedded/tables.js';
 import { completed } from './settlements.js';
@@ -87,6 +88,17 @@ describe('a list of what is blocked', () => {
   });
 });
 
+describe('a prune that meets no flow', () => {
+  it('does not wait for what is being done to one', async () => {
+    const { broker, flows } = open();
+    const intake = flows.flow({ retentionMs: KEPT });
+    await intake.add(Array.from({ length: 3_000 }, () => ({ kind: 'task', task: task('a') }) as const));
+    await intake.accept();
+    assert.ok(flows.idle() !== undefined, 'its tasks are being let go');
+    assert.equal(broker.prune(1, 10), 0);
+  });
+});
+
 function open() {
   const tables = memoryTables();
   const { broker, flows, inspect } = openEmbedded({
@@ -94,7 +106,7 @@ function open() {
     limits: { maxPendingEnqueues: 1_000, maxPendingBytes: 1e6 },
     onCorrupt: (error) => assert.fail(error),
   });
-  return { broker, flows: flows!, inspect: inspect!, tables };
+  return { broker, flows: flows as EmbeddedFlows, inspect: inspect!, tables };
 }
 
 function isEmpty(tables: Tables): void {

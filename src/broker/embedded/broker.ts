@@ -182,7 +182,10 @@ export class EmbeddedBroker implements Broker {
   /** A flow that was met is deleted with all its members when this resolves. */
   prune(now: number, limit: number): number | Promise<number> {
     if (this.#commits.ended !== undefined) return 0;
+    const { deleted } = this.flows;
     const looked = this.#pruning.prune(now, limit);
+    // What else flows do is no reason to wait: it may take long, and other tasks have become old.
+    if (this.flows.deleted === deleted) return looked;
     return this.flows.idle()?.then(() => looked) ?? looked;
   }
 

@@ -62,6 +62,8 @@ export class EmbeddedFlows implements Flows {
   readonly #settling: FlowSettling;
   readonly #reading: FlowReading;
   readonly #parts: IntakeParts;
+  /** Flows whose deletion has begun here. */
+  deleted = 0;
   readonly listen: Flows['listen'] = (listener) => this.#book.telling.listen(listener);
 
   constructor(
@@ -251,6 +253,7 @@ export class EmbeddedFlows implements Flows {
   }
 
   #delete(number: number): void {
+    this.deleted++;
     this.#book.change(number, { phase: 'deleted' });
     this.#work.begin(number, 'delete');
   }
