@@ -146,8 +146,9 @@ export class FlowBuilder<Module = never> {
     checkName('label', label);
     if (parents === undefined) return;
     addLabel(node, label, at);
-    if (!Array.isArray(parents)) this.#addParent(node, label, parents, at);
-    else parents.forEach((parent, index) => void this.#addParent(node, label, parent, `${at}[${index}]`));
+    if (!Array.isArray(parents)) return this.#addParent(node, label, parents, at);
+    // Not `forEach`, which passes over holes.
+    for (const [index, parent] of parents.entries()) this.#addParent(node, label, parent, `${at}[${index}]`);
   }
 
   #addParent(node: DraftTask, label: string, parent: unknown, at: string): void {

@@ -303,6 +303,11 @@ describe('a flow is refused', () => {
       'options.after.x[0] must be a step',
     ],
     [
+      'with a hole among its parents',
+      (f) => f.task('a', 0, { after: { x: new Array(1) } }),
+      'options.after.x[0] must be a step',
+    ],
+    [
       'with parents that are null',
       (f) => f.task('a', 0, { after: { x: null as never } }),
       'options.after.x must be a step',
