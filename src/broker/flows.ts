@@ -25,8 +25,8 @@
  */
 import type { EpochMs } from '../clock.js';
 import type { WhenParentDies } from '../task/flow-types.js';
-import type { StoredError } from '../task/stored-error.js';
-import type { FinalState, NewTask, TaskId, TaskState } from '../task/task.js';
+import type { ParentsPage } from '../task/parents.js';
+import type { FinalState, NewTask, TaskId } from '../task/task.js';
 import type { RetentionMs } from '../task/task-options.js';
 import type { Claim } from './broker.js';
 import type { Depth, Page } from './inspect.js';
@@ -53,6 +53,7 @@ export const MAX_LABEL_CHARS = 128;
 export const MAX_PARENTS_LISTED = 1_000;
 
 export type { WhenParentDies } from '../task/flow-types.js';
+export type { ParentsPage, ParentView } from '../task/parents.js';
 
 /**
  * `running` until every member is final. Then the ends decide, the members that nothing waits for: `dead`
@@ -171,23 +172,6 @@ export interface FlowPage {
 export interface SettledFlow extends FlowCounts {
   readonly id: FlowId;
   readonly state: FinalState;
-}
-
-/** A parent as its child sees it. */
-export interface ParentView {
-  readonly id: TaskId;
-  /** Not final when it was redriven meanwhile; `expired` when it is no member and was pruned or deleted. */
-  readonly state: TaskState | 'expired';
-  /** Encoded result of a completed one: the bytes, or a reference to them (`task/blob-ref.ts`). */
-  readonly result?: Uint8Array;
-  readonly reason?: string;
-  readonly error?: StoredError;
-}
-
-export interface ParentsPage {
-  readonly parents: readonly ParentView[];
-  /** Give it as `after` for the next page; absent at the end. */
-  readonly after?: string;
 }
 
 /** What happened without a settlement that a claim would be told of; flushed. */

@@ -28,17 +28,19 @@ export interface ParentsRequest {
   readonly after?: string;
 }
 
-/** Some of the parents under a label, in order; `after` is absent with the last. */
+/** Some of the parents under a label, in order. */
 export interface ParentsPage {
   readonly parents: readonly ParentView[];
+  /** Give it as `after` for the next page; absent at the end. */
   readonly after?: string;
 }
 
-/** One parent as it is stored: a large result is a reference (`blob-ref.ts`). */
+/** One parent as its child sees it. */
 export interface ParentView {
   readonly id: TaskId;
-  /** Not final when it has been redriven meanwhile; `expired` when it is of no flow and no longer kept. */
+  /** Not final when it was redriven meanwhile; `expired` when it is no member and was pruned or deleted. */
   readonly state: TaskState | 'expired';
+  /** Encoded result of a completed one: the bytes, or a reference to them (`blob-ref.ts`). */
   readonly result?: Uint8Array;
   readonly reason?: string;
   /** Of the last attempt of a dead one. */

@@ -27,7 +27,7 @@ import { afterPrefix, type Row } from './tables.js';
 import type { Uniques } from './uniques.js';
 
 /** Edges that one settlement may add. */
-export const MAX_ADDED_EDGES = 100_000;
+const MAX_ADDED_EDGES = 100_000;
 
 export class FlowAdding {
   readonly #core: Core;

@@ -223,8 +223,6 @@ export function openParent(
   throw new StoreCorruptError(where, 'the row of a parent has an unknown format');
 }
 
-export const PARENT_KEY_CHARS = NODE_KEY_CHARS + 2 + 4 + 4;
-
 /** The last two numbers of a {@link parentKey}. */
 export function nthOf(key: string): number {
   return readU48(`\0\0${key.slice(-8, -4)}`, 0);
