@@ -275,6 +275,16 @@ describe('the files of a flow', () => {
     await intake.abandon();
     await untilFiles(0);
   });
+
+  it('go when what came first is refused once more has come', async () => {
+    const intake = await begin(1);
+    const task = { name: 'task', queue: 'default', level: 5, body: body(1) };
+    await intake.add([{ kind: 'task', task: { ...task, unique: { key: 'k', onConflict: 'keep' } } }]);
+    const more = Array.from({ length: 5_000 }, () => ({ kind: 'task', task }) as const);
+    await expect(intake.add(more)).rejects.toMatchObject({ code: 'ERR_MILLRACE_UNSUPPORTED' });
+    await intake.abandon();
+    await untilFiles(0);
+  });
 });
 
 describe('the file of results', () => {

@@ -85,10 +85,10 @@ export class EmbeddedFlowIntake implements FlowIntake {
       this.#rows += rows;
       return;
     }
-    const waiting = this.#waiting;
-    this.#waiting = [];
     this.#staged ??= this.#begin(true);
-    if (waiting.length > 0) await this.#stage(this.#staged, waiting);
+    if (this.#waiting.length > 0) await this.#stage(this.#staged, this.#waiting);
+    // Not before: if that was refused, `abandon` lets go of their payloads.
+    this.#waiting = [];
     await this.#stage(this.#staged, nodes);
   }
 
