@@ -49,6 +49,7 @@ export type BatchItem<Module> = {
   };
 }[NameOf<Module>];
 
+/** The calls that a runtime and a client have in common and whose types follow from the tasks module. */
 export class Access<Module = AnyModule> extends Control {
   /** Rules that limit how often tasks start and how many at once, changed while running. */
   readonly limits: LimitCalls;

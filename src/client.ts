@@ -49,6 +49,7 @@ export async function openClient<Module = AnyModule>(options: ClientOptions): Pr
   }
 }
 
+/** A process that enqueues, awaits and controls what another one runs; see {@link openClient}. */
 export class Client<Module = AnyModule> extends Access<Module> {
   readonly #standby: Standby;
   readonly #signal: AbortSignal | undefined;

@@ -10,6 +10,7 @@ export type EpochMs = number;
 /** Stops a timer; calling it twice, or after the timer fired, does nothing. */
 export type Disarm = () => void;
 
+/** What tells the time and wakes: {@link systemClock}, or a {@link ManualClock} in tests. */
 export interface Clock {
   /** Wall-clock time, whole milliseconds. May jump. */
   now(): EpochMs;

@@ -10,12 +10,14 @@ import type { PageRequest } from './run/filters.js';
 import type { Codec } from './task/codec.js';
 import type { TaskId } from './task/task.js';
 
+/** Some of the tasks that a list has. */
 export interface TaskPage {
   readonly tasks: readonly TaskInfo[];
   /** Absent at the end. */
   readonly after?: string;
 }
 
+/** The calls of a runtime and a client that need no types of the tasks module. */
 export class Control {
   readonly #desk: Desk;
   readonly #codecs: ReadonlyMap<string, Codec>;

@@ -4,6 +4,7 @@ import { FlowHandle } from './flow-handle.js';
 import type { HandleHost } from './handle.js';
 import type { PageRequest } from './run/filters.js';
 
+/** What is done with flows by their ids; `runtime.flows` and `client.flows`. */
 export class FlowAccess {
   readonly #host: HandleHost;
 

@@ -24,10 +24,12 @@ export type HandleOf<Step> = 0 extends 1 & Step
       : Step extends FlowChain<infer Last>
         ? HandleOf<Last>
         : never;
+/** The handles of a flow, by the names under which its builder function returned the steps. */
 export type HandlesOf<Returned> = Returned extends FlowSteps
   ? { readonly [Name in keyof Returned]: HandleOf<Returned[Name]> }
   : Readonly<Record<never, never>>;
 
+/** One accepted flow: await, ask, cancel and redrive it as a whole. */
 export class FlowHandle<Returned = unknown> {
   /** 26 characters of `[0-9a-v]`; valid in every process that opens the same backend. */
   readonly id: FlowId;

@@ -18,6 +18,7 @@ export interface HandleHost {
   readonly desk: Desk;
 }
 
+/** One accepted task: await its result, ask for its state, follow or cancel it. */
 export class Handle<Result = unknown> {
   readonly #receipt: Receipt;
   readonly #host: HandleHost;

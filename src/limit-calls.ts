@@ -10,6 +10,7 @@ export type RuleFor<Scope extends LimitScope> = Scope extends { readonly key: st
     ? TaskLimits
     : LimitRule;
 
+/** What is done with limits while tasks run; `runtime.limits` and `client.limits`. */
 export class LimitCalls {
   readonly #desk: Desk;
 

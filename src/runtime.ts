@@ -89,6 +89,7 @@ export interface RuntimeParts {
   readonly keepAlive: KeepAlive;
 }
 
+/** A runtime that owns its tasks and runs them; see {@link openRuntime}. */
 export class Runtime<Module = AnyModule> extends Access<Module> {
   readonly #standing: Standing;
   readonly #options: RuntimeOptions;

@@ -26,6 +26,7 @@ export interface ScheduleInfo extends Omit<ScheduleView, 'body' | 'plan' | 'rule
   readonly payload: unknown;
 }
 
+/** Some of the schedules that a list has. */
 export interface SchedulesPage {
   readonly schedules: readonly ScheduleInfo[];
   /** Absent at the end. */

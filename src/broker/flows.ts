@@ -149,6 +149,7 @@ export interface FlowCounts {
   readonly cancelled: number;
 }
 
+/** Everything known of a flow. */
 export interface FlowView extends FlowCounts {
   readonly id: FlowId;
   readonly name?: string;
@@ -163,12 +164,14 @@ export interface FlowView extends FlowCounts {
   readonly keys?: ReadonlyMap<string, TaskId>;
 }
 
+/** Some of the flows that a list has. */
 export interface FlowPage {
   readonly flows: readonly FlowView[];
   /** Give it as `after` for the next page; absent at the end. A page may be short before the end. */
   readonly after?: string;
 }
 
+/** How a flow ended: with it, all of its tasks are final. */
 export interface SettledFlow extends FlowCounts {
   readonly id: FlowId;
   readonly state: FinalState;

@@ -19,8 +19,10 @@ export interface QueueCounts {
   readonly dead: number;
   readonly cancelled: number;
 }
+/** By queue name: the queues that tasks have been in. */
 export type Counts = ReadonlyMap<string, QueueCounts>;
 
+/** Which tasks are meant: those to which all that is given applies; without anything, all of them. */
 export interface TaskFilter {
   readonly state?: TaskState;
   readonly queue?: string;

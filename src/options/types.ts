@@ -36,6 +36,7 @@ export interface EnqueueOptions extends TaskOptions {
   readonly signal?: AbortSignal;
 }
 
+/** At most one task of a name has a key at a time. */
 export interface UniqueOptions {
   /** Keys of different task names never meet. */
   readonly key: string;
@@ -72,6 +73,7 @@ export interface CheckedRunOptions extends CheckedEnqueueOptions {
   readonly waitMs: number;
 }
 
+/** What `handle.result()` takes. */
 export interface ResultOptions {
   /** How long to wait for the result; the task goes on afterwards. */
   readonly timeoutMs?: number;
@@ -84,6 +86,7 @@ export interface CheckedResultOptions extends ResultOptions {
   readonly timeoutMs: number;
 }
 
+/** What `runtime.stop()` takes. */
 export interface StopOptions {
   /** How long running tasks may go on before they are aborted. */
   readonly graceMs?: number;
@@ -139,6 +142,7 @@ export interface TaskLimitsOptions extends TaskLimits {
   readonly keys?: Readonly<Record<string, LaneRule>>;
 }
 
+/** When a low level has its turn although higher ones have tasks. */
 export interface AgeingOptions {
   /** After so many starts that passed over a level which has tasks, its best one goes first. */
   readonly afterStarts: number;
@@ -249,6 +253,7 @@ export interface ClientOptions {
 /** {@link ClientOptions} after their check. */
 export type CheckedClientOptions = Required<Omit<ClientOptions, 'signal'>> & Pick<ClientOptions, 'signal'>;
 
+/** Process signals that can stop a runtime. */
 export type StopSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP' | 'SIGQUIT' | 'SIGBREAK' | 'SIGUSR2';
 
 /** The options that are absent when not given: there is no default that means the same. */

@@ -101,6 +101,7 @@ export type RuntimeEvent =
   /** The listener was too slow: so many events were dropped before the next one. */
   | { readonly kind: 'lagged'; readonly dropped: number; readonly at: EpochMs };
 
+/** What an event can be about. */
 export type EventKind = RuntimeEvent['kind'];
 export const EVENT_KINDS = [
   'enqueued',
@@ -124,6 +125,7 @@ export const EVENT_KINDS = [
   'lagged',
 ] as const satisfies readonly EventKind[];
 
+/** Which events a listener gets: those to which all that is given applies. */
 export interface EventFilter {
   readonly kinds?: readonly EventKind[];
   readonly queue?: string;

@@ -5,6 +5,7 @@ import type { Pool } from '../pool/pool.js';
 import type { Coordinator } from './coordinator.js';
 import type { RunningItem } from './running-item.js';
 
+/** What `runtime.stop()` did, and what it could not do. */
 export interface StopReport {
   /** Tasks settled since `stop` was called. */
   readonly settled: number;

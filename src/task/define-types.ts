@@ -71,6 +71,7 @@ export interface TaskContext<App = unknown, HostServices = Services> {
   ): ParentResults<ParentOutcome<Result>>;
 }
 
+/** `context.enqueue` at once, not together with the result; beside it, the options of `enqueue`. */
 export interface EnqueueNowOptions {
   readonly now: true;
   readonly [option: string]: unknown;
@@ -135,7 +136,9 @@ export interface TaskDefinition {
 export interface Setup<App = unknown> {
   readonly [SETUP]: StartApp<App>;
 }
+/** Prepares a thread, or a child process, before its first task. */
 export type StartApp<App> = () => StartedApp<App> | Promise<StartedApp<App>>;
+/** What a `setup` function returns. */
 export interface StartedApp<App> {
   readonly app: App;
   /** Called when the thread is retired or the runtime stops; not when the thread is terminated. */
@@ -167,7 +170,9 @@ export interface SchemaIssue {
 export type TasksOf<Module> = {
   [Export in keyof Module as HandlerName<Module[Export], Export>]: SignatureOf<Module[Export]>;
 };
+/** The payload of one task of {@link TasksOf}. */
 export type PayloadOf<Tasks, Name extends keyof Tasks> = Tasks[Name] extends { payload: infer P } ? P : never;
+/** The result of one task of {@link TasksOf}. */
 export type ResultOf<Tasks, Name extends keyof Tasks> = Tasks[Name] extends { result: infer R } ? R : never;
 
 type HandlerName<Value, Export> = Export extends 'default' | `_${string}`

@@ -36,6 +36,7 @@ export interface FlowOptions {
 
 /** One parent, or several under one label, in this order. */
 export type Parent = FlowStep | TaskId | { readonly id: TaskId };
+/** Parents by labels of your own. */
 export type Parents = Readonly<Record<string, Parent | readonly Parent[]>>;
 
 /**
@@ -111,6 +112,7 @@ export class FlowChain<Last extends FlowStep = FlowStep> {
   }
 }
 
+/** What a flow is made of. */
 export type FlowStep<Result = unknown> =
   | FlowTask<Result>
   | FlowGroup<Result>

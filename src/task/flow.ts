@@ -51,6 +51,7 @@ export function planFlow(build: (flow: FlowBuilder<any>) => unknown): FlowPlan {
   return planOf(draft, namedSteps(returned, builder));
 }
 
+/** What `runtime.flow` gives to its function: it says which tasks there are and what they wait for. */
 export class FlowBuilder<Module = never> {
   readonly #draft: Draft;
 

@@ -47,6 +47,7 @@ export interface TaskOptions {
 /** What may be said of a task at its definition only: limits hold for all tasks of a name or key. */
 export interface DefinedOptions extends TaskOptions, DefinedLimits {}
 
+/** Words for priorities: low 2, normal 5, high 7, critical 9. */
 export type PriorityName = 'low' | 'normal' | 'high' | 'critical';
 export const PRIORITY_NAMES: Readonly<Record<PriorityName, number>> = {
   low: 2,

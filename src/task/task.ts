@@ -24,6 +24,7 @@ export type Level = number;
  * Where a task is. The last three are final. A task waiting for a retry is `scheduled` with a past attempt.
  */
 export type TaskState = 'scheduled' | 'ready' | 'blocked' | 'running' | FinalState;
+/** How a task ended, for good. */
 export type FinalState = 'completed' | 'dead' | 'cancelled';
 export const TASK_STATES = [
   'scheduled',
