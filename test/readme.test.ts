@@ -2,7 +2,7 @@
  * The README tells what is: its example is the file that runs, its tables come from the code, and no promise
  * is left out. `UPDATE_README=1 npx vitest run test/readme.test.ts` writes the generated parts anew.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -74,6 +74,7 @@ describe('the README', () => {
   const sections: readonly [name: string, make: () => string | Promise<string>][] = [
     ['example', exampleSection],
     ['backends', backendsSection],
+    ['errors', errorsSection],
     ['options', optionsSection],
   ];
   for (const [name, make] of sections) {
@@ -113,6 +114,23 @@ async function backendsSection(): Promise<string> {
     ...lacks.map((each) => (each[lack] === undefined ? 'yes' : `no: ${each[lack]}`)),
   ]);
   return table(['', ...BACKENDS.map(([words]) => words)], rows);
+}
+
+/** Each class of error: its code, and the first sentence of its doc comment. */
+function errorsSection(): string {
+  const texts = readdirSync('src/errors').map((name) => readFileSync(join('src/errors', name), 'utf8'));
+  const one =
+    /\/\*\*([^/]*?)\*\/\nexport class (\w+) extends MillraceError \{\n {2}readonly code = '(\w+)';/g;
+  const classes = texts.flatMap((text) => [...text.matchAll(one)]);
+  expect(classes).toHaveLength(texts.join('').split(' extends MillraceError ').length - 1);
+  const rows = classes.map(([, comment = '', name, code]) => {
+    const meaning = comment.replace(/\s+(?:\* )?/g, ' ').trim();
+    return [`\`${code}\``, `\`${name}\``, /^.*?\.(?= |$)/.exec(meaning)?.[0] ?? meaning];
+  });
+  return table(
+    ['code', 'class', 'meaning'],
+    rows.sort(([a = ''], [b = '']) => (a < b ? -1 : 1)),
+  );
 }
 
 function optionsSection(): string {

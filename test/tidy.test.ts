@@ -252,6 +252,23 @@ function ringsOf(imports: readonly Import[]): string[][] {
   return rings;
 }
 
+const EXPORTED = /export (?:type )?(?:\{([^}]*)\}|\*) from '([^']+)'/g;
+
+/** What an entry of the package exports from other files, and they in turn, without a doc comment. */
+function undocumented(entry: string, read: (path: string) => string): string[] {
+  const isDocumented = (path: string, name: string): boolean => {
+    const text = read(path);
+    if (new RegExp(`\\*/\n(?: *//.*\n)*export (?:\\w+ )+${name}\\b`).test(text)) return true;
+    const sources = [...text.matchAll(EXPORTED)].map(([, , from = '']) => targetOf(path, from));
+    return sources.some((source) => isDocumented(source, name));
+  };
+  return [...read(entry).matchAll(EXPORTED)].flatMap(([, names = '', from = '']) =>
+    (names.match(/\w+(?=\s*(?:,|$))/g) ?? [])
+      .filter((name) => !isDocumented(targetOf(entry, from), name))
+      .map((name) => `${targetOf(entry, from)}: ${name} has no doc comment`),
+  );
+}
+
 function* sources(): Generator<string> {
   for (const folder of FOLDERS) {
     for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
@@ -276,6 +293,11 @@ describe('the house', () => {
   it('is tidy in each file', () => expect(faults).toEqual([]));
   it('imports one way only', () => expect(imports.flatMap(importFaults)).toEqual([]));
   it('has no import cycles', () => expect(cycleFaults(imports)).toEqual([]));
+  it('says of each public symbol what it is', () => {
+    const read = (path: string) => readFileSync(path, 'utf8');
+    const entries = ['src/index.ts', 'src/task-module.ts', 'src/testing/index.ts'];
+    expect(entries.flatMap((entry) => undocumented(entry, read))).toEqual([]);
+  });
 });
 
 describe('a planted fault', () => {
@@ -327,6 +349,13 @@ describe('a planted fault', () => {
       expect(inspect(path, text).imports.flatMap(importFaults)).not.toEqual([]);
     });
   }
+
+  it('in a public symbol is found', () => {
+    const entry = "export { type A, b } from './b.js';\nexport type {\n  C,\n} from './b.js';\n";
+    const file = '/** A. */\nexport interface A {}\nexport const b = 1;\n/** C, D. */\nexport type CD = 1;\n';
+    const found = undocumented('src/index.ts', (path) => (path === 'src/index.ts' ? entry : file));
+    expect(found).toEqual(['b', 'C'].map((name) => `src/b.ts: ${name} has no doc comment`));
+  });
 
   it('in types from a port is none for a task', () => {
     const { imports } = inspect('src/task/a.ts', "import type { a } from '../broker/broker.js';");

@@ -6,6 +6,7 @@ import type { CheckedEnqueueOptions, EnqueueOptions } from './types.js';
 /** When a schedule fires. */
 export type ScheduleRule = CronRule | EveryRule | AtRule | NextRule;
 
+/** By the fields of a clock and a calendar. */
 export interface CronRule {
   /**
    * Five fields (minute, hour, day of month, month, day of week) or six with seconds in front, or a name like
@@ -17,7 +18,9 @@ export interface CronRule {
   readonly timeZone?: string;
 }
 
+/** At an interval, which no change of clocks moves. */
 export interface EveryRule {
+  /** From 100 to 315,360,000,000 (ten years). */
   readonly everyMs: number;
   /** Fires at this instant plus multiples of `everyMs`; default 1970-01-01T00:00Z, so that nothing drifts. */
   readonly anchorAt?: EpochMs | Date;
@@ -28,6 +31,7 @@ export interface AtRule {
   readonly at: EpochMs | Date;
 }
 
+/** When a function of the host says. */
 export interface NextRule {
   /** Name of a function among the runtime's `calendars`, which says when the next fire is. */
   readonly next: string;

@@ -4,6 +4,7 @@ import type { EnqueueOptions } from './types.js';
 /** What the enqueues of many items have in common. Each waits for room where `whenFull` is not given. */
 export type OptionsOfEach = Omit<EnqueueOptions, 'unique' | 'transfer' | 'signal'>;
 
+/** What `runtime.writable` takes. */
 export interface WritableOptions {
   /** Tasks that are on their way to be accepted. */
   readonly concurrency?: number;
@@ -14,6 +15,7 @@ export interface WritableOptions {
   readonly web?: boolean;
 }
 
+/** What `runtime.map` takes. */
 export interface MapOptions {
   /** Items between source and consumer: in flight, or finished and not taken. */
   readonly concurrency?: number;
@@ -24,6 +26,7 @@ export interface MapOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What `runtime.transform` takes. */
 export interface TransformOptions extends MapOptions {
   /** A Web stream instead of one of Node. */
   readonly web?: boolean;

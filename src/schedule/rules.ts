@@ -2,6 +2,7 @@
 import { InvalidArgumentError } from '../errors.js';
 import type { CronRule, EveryRule } from '../options/schedule-types.js';
 
+/** A day of the week, as `weekly` takes it. */
 export type Weekday = 'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat' | 'sun';
 const WEEKDAYS: readonly unknown[] = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] satisfies Weekday[];
 const MAX_MINUTES = 5_256_000;

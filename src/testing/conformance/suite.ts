@@ -30,6 +30,7 @@ export interface OpenForTest {
   readonly windowTasks?: number;
 }
 
+/** What `testBackend` takes beside the backend. */
 export interface TestExtras {
   /**
    * Leaves the store of this name as the sudden death of its owner at this moment would, `backend` being its
