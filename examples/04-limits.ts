@@ -1,7 +1,7 @@
 /**
  * Tenants that share threads: a flood of one neither holds up another nor runs faster than it may.
  *
- *     node dist/examples/04-limits.js [folder]
+ *     node 04-limits.js [DATA]
  */
 import { openRuntime } from 'millrace';
 import type * as tasks from './04-limits-tasks.js';

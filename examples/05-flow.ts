@@ -1,4 +1,8 @@
-/** Tasks that wait for each other: `node 05-flow.js [folder]` seals the pages of a book, then the book. */
+/**
+ * Tasks that wait for each other: the pages of a book are sealed, then the book.
+ *
+ *     node 05-flow.js [DATA]
+ */
 import { openRuntime } from 'millrace';
 import type * as tasks from './05-flow-tasks.js';
 

@@ -12,7 +12,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 const MIB = 1_048_576;
 const EXAMPLE = ['01-first', '01-first-tasks'];
 const WEB = ['02-web-tasks', '02-web-worker', '02-web-server'];
-const STREAM = ['06-stream-tasks', '06-stream'];
+const OTHERS = ['03-schedule', '04-limits', '05-flow', '06-stream'].flatMap((each) => [
+  each,
+  `${each}-tasks`,
+]);
 const EXPECTED = '2178309\n';
 const TSC = resolve('node_modules/typescript/bin/tsc');
 
@@ -83,7 +86,7 @@ describe('the packed package', () => {
   it('compiles the examples from TypeScript, strictly, and runs the first', { timeout: 60_000 }, async () => {
     const typed = join(project, 'typed');
     await mkdir(typed);
-    for (const name of [...EXAMPLE, ...WEB, ...STREAM]) {
+    for (const name of [...EXAMPLE, ...WEB, ...OTHERS]) {
       await cp(resolve('examples', `${name}.ts`), join(typed, `${name}.ts`));
     }
     const compilerOptions = {
