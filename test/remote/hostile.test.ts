@@ -75,30 +75,34 @@ async function guest(): Promise<Stranger> {
 }
 
 describe('a connection is ended by', () => {
-  const BYTES: readonly [string, Uint8Array | string][] = [
-    ['a frame that is too large', Buffer.from([255, 255, 255, 127, 1])],
-    ['an empty frame', Buffer.from([0, 0, 0, 0])],
-    ['a frame that does not decode', Buffer.from([2, 0, 0, 0, 1, 255])],
-    ['another protocol altogether', 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'],
+  const BYTES: readonly (Uint8Array | string)[] = [
+    Buffer.from([255, 255, 255, 127, 1]),
+    Buffer.from([0, 0, 0, 0]),
+    Buffer.from([2, 0, 0, 0, 1, 255]),
+    'GET / HTTP/1.1\r\nHost: x\r\n\r\n',
   ];
-  it.each(BYTES)('%s', async (_what, bytes) => {
-    const stranger = new Stranger();
-    stranger.socket.write(bytes);
-    await stranger.ended();
-    expect(await runtime.run('sum', [1, 2])).toBe(3);
+  it('bytes that are no message: too large, empty, damaged, of another protocol', async () => {
+    for (const bytes of BYTES) {
+      const stranger = new Stranger();
+      stranger.socket.write(bytes);
+      await stranger.ended();
+      expect(await runtime.run('sum', [1, 2])).toBe(3);
+    }
   });
 
-  const MESSAGES: readonly [string, unknown][] = [
-    ['a call before its hello', { kind: 'call', call: 1, verb: 'counts' }],
-    ['a message that is no object', 7],
-    ['nothing', undefined],
-    ['a message of an unknown kind', { kind: 'toString' }],
-    ['a call without a number', { kind: 'call', verb: 'counts' }],
+  const MESSAGES: readonly unknown[] = [
+    { kind: 'call', call: 1, verb: 'counts' },
+    7,
+    undefined,
+    { kind: 'toString' },
+    { kind: 'call', verb: 'counts' },
   ];
-  it.each(MESSAGES)('%s', async (_what, message) => {
-    const stranger = new Stranger().say(message);
-    await stranger.ended();
-    expect(await runtime.run('sum', [1, 2])).toBe(3);
+  it('a call before its hello or without a number, and by what is neither', async () => {
+    for (const message of MESSAGES) {
+      const stranger = new Stranger().say(message);
+      await stranger.ended();
+      expect(await runtime.run('sum', [1, 2])).toBe(3);
+    }
   });
 
   it('a call under the number of one under way, which would be counted once', async () => {
@@ -156,15 +160,19 @@ describe('a call is refused', () => {
     ['to list a million schedules', { verb: 'listSchedules', page: { limit: 1e6 } }, 'INVALID_ARGUMENT'],
     ['to fire no schedule', { verb: 'runSchedule', id: 'x' }, 'UNKNOWN_SCHEDULE'],
   ];
-  it.each(REFUSED)('%s', async (_what, asked, code) => {
-    const stranger = (await guest()).say({ ...call, ...asked });
-    expect(await stranger.hear()).toMatchObject({
-      kind: 'failed',
-      call: 1,
-      error: { code: `ERR_MILLRACE_${code}` },
-    });
-    stranger.say({ ...call, call: 2, verb: 'counts' });
-    expect(await stranger.hear()).toMatchObject({ kind: 'done', call: 2 });
+  it('that makes no sense, and the next one is answered', async () => {
+    for (const [what, asked, code] of REFUSED) {
+      const stranger = (await guest()).say({ ...call, ...asked });
+      const answer = await stranger.hear();
+      expect({ what, ...answer }).toMatchObject({
+        what,
+        kind: 'failed',
+        call: 1,
+        error: { code: `ERR_MILLRACE_${code}` },
+      });
+      stranger.say({ ...call, call: 2, verb: 'counts' });
+      expect(await stranger.hear()).toMatchObject({ kind: 'done', call: 2 });
+    }
   });
 
   const TASKS: readonly [string, unknown, string][] = [
@@ -186,10 +194,13 @@ describe('a call is refused', () => {
     ['an option beyond its bounds', { ...task, options: { maxAttempts: 0 } }, 'INVALID_ARGUMENT'],
     ['buffers to move', { ...task, options: { transfer: [] } }, 'INVALID_ARGUMENT'],
   ];
-  it.each(TASKS)('for a task with %s, alone', async (_what, bad, code) => {
-    const stranger = (await guest()).say({ ...call, verb: 'enqueue', tasks: [bad, task] });
-    const { value } = (await stranger.hear()) as { value: unknown[] };
-    expect(value).toMatchObject([{ error: { code: `ERR_MILLRACE_${code}` } }, { isNew: true }]);
+  it('for a task that is not sound, alone', async () => {
+    for (const [what, bad, code] of TASKS) {
+      const stranger = (await guest()).say({ ...call, verb: 'enqueue', tasks: [bad, task] });
+      const { value } = (await stranger.hear()) as { value: unknown[] };
+      const answers = [{ error: { code: `ERR_MILLRACE_${code}` } }, { isNew: true }];
+      expect({ what, value }).toMatchObject({ what, value: answers });
+    }
   });
 });
 
