@@ -17,7 +17,7 @@ import { isBlobRef } from '#src/task/blob-ref.js';
 import { checkStore, placeOf, type StoredTask } from '../broker/store-check.js';
 import { payloadFor, resultFor, seeded } from '../fixtures/kill-oracle.js';
 
-const KILLS = Number(process.env.KILLS ?? 22);
+const KILLS = Number(process.env.KILLS ?? 12);
 const SEED = Number(process.env.SEED ?? 20_261_122);
 const folder = mkdtempSync(join(tmpdir(), 'millrace-kill-'));
 const store = join(folder, 'store');

@@ -18,7 +18,7 @@ import { Child } from '../runtime/child.js';
 import { fixture } from '../runtime/harness.js';
 
 /** `npm run test:long` kills it more often. */
-const KILLS = Number(process.env.KILLS ?? 20);
+const KILLS = Number(process.env.KILLS ?? 12);
 const BUSY_KILLS = Math.floor(KILLS * 0.7);
 /** Tasks that a life enqueues at most before it is killed; numbers of lives do not meet. */
 const NUMBERS_PER_LIFE = 1_000_000;

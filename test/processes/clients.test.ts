@@ -4,6 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { freshStore, type Member, ownerOf, refusal, start } from './members.js';
 
 const onLinux = process.platform === 'linux';
+/** Owners one after the other; each third is killed, and each second joins. */
+const ROUNDS = 6;
 
 /** How many tasks of the folder are in which state, of the default queue. */
 async function counted(member: Member): Promise<Record<string, number>> {
@@ -56,7 +58,8 @@ describe('a client of a runtime', { timeout: 60_000 }, () => {
       accepted = [...accepted, ...answers.filter((answer) => !answer.startsWith('ERR'))];
     }
     const runtime = await start('runtime', { backend });
-    for (const id of accepted) expect(await client.ask('result', id)).toEqual(expect.any(Number));
+    const results = await Promise.all(accepted.map((id) => client.ask('result', id)));
+    expect(results.filter((result) => typeof result !== 'number')).toEqual([]);
     expect((await counted(runtime)).completed).toBeGreaterThanOrEqual(accepted.length + 5);
   });
 });
@@ -135,7 +138,7 @@ describe('owners that come and go', { timeout: 120_000 }, () => {
         }
       }
     });
-    for (let round = 0; round < 12; round++) {
+    for (let round = 0; round < ROUNDS; round++) {
       const runtime = await start('runtime', { backend, ifLocked: round % 2 === 0 ? 'fail' : 'join' });
       await runtime.ask('run', 'sum', [1]);
       if (round % 3 === 0) await runtime.end('SIGKILL');
@@ -146,11 +149,14 @@ describe('owners that come and go', { timeout: 120_000 }, () => {
     await Promise.all(flood);
     const runtime = await start('runtime', { backend });
     await runtime.ask('whenIdle');
-    for (const id of accepted) expect(await runtime.ask('state', id)).toBe('completed');
+    const states = await Promise.all(accepted.map((id) => runtime.ask('state', id)));
+    expect(states.filter((state) => state !== 'completed')).toEqual([]);
     const { completed = 0 } = await counted(runtime);
     expect(accepted.length).toBeGreaterThan(100);
-    expect(completed).toBeGreaterThanOrEqual(accepted.length + 12);
-    expect(completed).toBeLessThanOrEqual(accepted.length + uncertain + 12 + 12);
-    console.log(`12 runtimes, 2 clients: ${accepted.length} accepted, ${uncertain} uncertain, none lost`);
+    expect(completed).toBeGreaterThanOrEqual(accepted.length + ROUNDS);
+    expect(completed).toBeLessThanOrEqual(accepted.length + uncertain + 2 * ROUNDS);
+    console.log(
+      `${ROUNDS} runtimes, 2 clients: ${accepted.length} accepted, ${uncertain} uncertain, none lost`,
+    );
   });
 });
