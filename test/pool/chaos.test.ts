@@ -33,7 +33,7 @@ const step = fc.record({
 });
 
 describe.each(ISOLATIONS)('the pool (%s)', (isolation) => {
-  const numRuns = Number(process.env.CHAOS_RUNS ?? (isolation === 'thread' ? 8 : 2));
+  const numRuns = Number(process.env.CHAOS_RUNS ?? (isolation === 'thread' ? 5 : 2));
   it(
     'law: every item handed over is reported once, or recalled once',
     async () => {

@@ -132,7 +132,7 @@ describe.each(ISOLATIONS)('a death (%s)', (isolation) => {
   it('again and again never shrinks the pool', async () => {
     const pool = await openPool({ isolation, threads: 2 });
     await pool.event('ready', 2);
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < 3; round++) {
       const [first, second] = pool.slots;
       const ends = [
         pool.run({ name: 'exit', payload: 1 }, first!),

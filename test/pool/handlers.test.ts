@@ -24,12 +24,12 @@ describe.each(ISOLATIONS)('the handlers of a module (%s)', (isolation) => {
     { name: 'images.large.one', by: 'its exact name before any pattern', result: 'exact' },
     { name: 'other.name', by: 'the name given to task()', payload: 1, result: 2 },
   ];
-  for (const { name, by, payload, result } of CASES) {
-    it(`find ${name} by ${by}`, async () => {
-      const pool = await openPool({ isolation });
-      expect(await pool.result({ name, payload })).toBe(result);
-    });
-  }
+  it('are found by their names, and by the longest pattern', async () => {
+    const pool = await openPool({ isolation });
+    for (const { name, by, payload, result } of CASES) {
+      expect({ by, result: await pool.result({ name, payload }) }).toEqual({ by, result });
+    }
+  });
 
   it('do not have every name', async () => {
     const pool = await openPool({ isolation });
@@ -89,15 +89,15 @@ describe.each(ISOLATIONS)('what a handler throws (%s)', (isolation) => {
       },
     },
   ];
-  for (const { what, stored } of THROWN) {
-    it(`is kept: ${what}`, async () => {
-      const pool = await openPool({ isolation });
+  it('is kept, whatever it is', async () => {
+    const pool = await openPool({ isolation });
+    for (const { what, stored } of THROWN) {
       const item = await pool.run({ name: 'throwing', payload: what });
       expect(item.outcome).toMatchObject({ kind: 'failed', retryable: true, invalidPayload: false });
-      expect(errorOf(item)).toMatchObject(stored);
+      expect({ what, ...errorOf(item) }).toMatchObject({ what, ...stored });
       expect(await pool.result({ name: 'noop', payload: 1 })).toBe(1);
-    });
-  }
+    }
+  });
 
   it('keeps its stack', async () => {
     const pool = await openPool({ isolation });
@@ -105,14 +105,13 @@ describe.each(ISOLATIONS)('what a handler throws (%s)', (isolation) => {
     expect(errorOf(item).stack).toContain('fixtures/tasks.js');
   });
 
-  for (const what of ['not-retryable', 'own-retryable']) {
-    it(`says that another attempt is pointless: ${what}`, async () => {
-      const pool = await openPool({ isolation });
-      expect((await pool.run({ name: 'throwing', payload: what })).outcome).toMatchObject({
-        retryable: false,
-      });
-    });
-  }
+  it('says that another attempt is pointless, by its class or a field of its own', async () => {
+    const pool = await openPool({ isolation });
+    for (const payload of ['not-retryable', 'own-retryable']) {
+      const { outcome } = await pool.run({ name: 'throwing', payload });
+      expect({ payload, ...outcome }).toMatchObject({ payload, retryable: false });
+    }
+  });
 });
 
 describe.each(ISOLATIONS)('what a handler returns (%s)', (isolation) => {
@@ -121,15 +120,15 @@ describe.each(ISOLATIONS)('what a handler returns (%s)', (isolation) => {
     { what: 'getter', code: 'ERR_MILLRACE_NOT_ENCODABLE', fields: { path: 'trap' } },
     { what: 'huge', code: 'ERR_MILLRACE_TOO_LARGE', fields: { maxBytes: 16_777_216 } },
   ];
-  for (const { what, code, fields } of REFUSED) {
-    it(`fails its task, for good, when it cannot be kept: ${what}`, async () => {
-      const pool = await openPool({ isolation });
+  it('fails its task, for good, when it cannot be kept', async () => {
+    const pool = await openPool({ isolation });
+    for (const { what, code, fields } of REFUSED) {
       const item = await pool.run({ name: 'returning', payload: what });
       expect(item.outcome).toMatchObject({ kind: 'failed', retryable: false, invalidPayload: false });
-      expect(errorOf(item)).toMatchObject({ code, fields });
-      expect(pool.events.map((each) => each.kind)).toEqual(['ready']);
-    });
-  }
+      expect({ what, ...errorOf(item) }).toMatchObject({ what, code, fields });
+    }
+    expect(pool.events.map((each) => each.kind)).toEqual(['ready']);
+  });
 
   it('is awaited when it is a thenable', async () => {
     const pool = await openPool({ isolation });

@@ -190,7 +190,7 @@ describe.each(ISOLATIONS)('resize (%s)', (isolation) => {
 
   it('loses nothing under load', async () => {
     const pool = await openPool({ isolation, threads: 2 });
-    const total = isolation === 'thread' ? 20_000 : 4_000;
+    const total = isolation === 'thread' ? 10_000 : 2_000;
     let handed = 0;
     const feed = () => {
       for (const slot of pool.slots) {
