@@ -176,5 +176,5 @@ describe('a backend and its model', () => {
   it('agree in memory, with commits that end when they like', { timeout }, () =>
     law(() => new MemoryDisk(), 200 * runs),
   );
-  it('agree on LMDB', { timeout }, () => law(() => new LmdbDisk(), 40 * runs));
+  it('agree on LMDB', { timeout }, () => law(() => new LmdbDisk(), 30 * runs));
 });
