@@ -1,7 +1,7 @@
 /**
  * A process whose tasks share a token bucket is killed with SIGKILL at random moments, and started again at
- * once. Goal: over all of its lives the starts are those of one bucket; a restart does not fill it. Method: the
- * handlers say when they start, by the wall clock.
+ * once. Goal: over all of its lives the starts are those of one bucket; a restart does not fill it. Method:
+ * the handlers say when they start, by the wall clock.
  *
  * `KILL_SEED=<n>` repeats the moments as far as a machine can.
  */
@@ -12,7 +12,7 @@ import { Child } from '../runtime/child.js';
 import { freshFolder } from '../runtime/harness.js';
 
 const KILLS = Math.ceil(Number(process.env.KILLS ?? 20) / 10);
-/** From the moment a token is taken to the word of the handler: on a busy machine a thread may be that late. */
+/** From the moment a token is taken to the word of the handler: a thread may be that late. */
 const LATE_MS = 2_000;
 const MOST_WAIT_MS = 300;
 const seed = Number(process.env.KILL_SEED ?? Date.now() % 1_000_000);
