@@ -92,29 +92,30 @@ export class Mapping<Item, Result> implements AsyncIterableIterator<Result, unde
   /** Reads on while there is room in the window. */
   #fill(): void {
     while (!this.#isReading && !this.#isSourceOver && this.#held < this.#setup.concurrency) {
-      let read: Read<Item> | Promise<Read<Item>>;
       try {
-        read = this.#source!.next();
+        const read = this.#source!.next();
+        if (!isLater(read)) this.#take(read);
+        else {
+          this.#isReading = true;
+          Promise.resolve(read)
+            .then((later) => {
+              this.#isReading = false;
+              this.#take(later);
+              this.#deliver();
+            })
+            .catch((error) => this.#sourceFailed(error));
+        }
       } catch (error) {
         this.#sourceFailed(error);
-        return;
-      }
-      if (!(read instanceof Promise)) this.#take(read);
-      else {
-        this.#isReading = true;
-        read.then(
-          (later) => {
-            this.#isReading = false;
-            this.#take(later);
-            this.#deliver();
-          },
-          (error) => this.#sourceFailed(error),
-        );
       }
     }
   }
 
-  #take({ done, value }: Read<Item>): void {
+  /** @throws {TypeError} when the source gave nothing that can be read. */
+  #take(read: Read<Item>): void {
+    if (typeof read !== 'object')
+      throw new TypeError(`The source gave ${typeof read} instead of a read item`);
+    const { done, value } = read;
     if (done === true) {
       this.#isSourceOver = true;
       return;
@@ -187,4 +188,9 @@ export class Mapping<Item, Result> implements AsyncIterableIterator<Result, unde
     this.#places = [];
     this.#setup.signal?.removeEventListener('abort', this.#abort);
   }
+}
+
+/** Not every promise is one of this realm. */
+function isLater<Value>(given: Value | PromiseLike<Value>): given is PromiseLike<Value> {
+  return typeof (given as Partial<PromiseLike<Value>> | undefined)?.then === 'function';
 }

@@ -147,6 +147,27 @@ describe.each(CALLERS)('map, on %s', (kind) => {
     expect(await rejection(late.next())).toMatchObject({ message: 'enough' });
   });
 
+  it('takes a source that promises in a way of its own, and ends with one that gives nonsense', async () => {
+    const runtime = await open(kind);
+    const from = (reads: readonly unknown[], isLater: boolean) => {
+      let at = 0;
+      const next = () => reads[at++];
+      return { [isLater ? Symbol.asyncIterator : Symbol.iterator]: () => ({ next }) } as unknown as number[];
+    };
+    const soon = (read: object) => {
+      const later = (tell: (read: object) => void) => void setImmediate(tell, read);
+      return Object.defineProperty({}, 'then', { value: later });
+    };
+    const own = from([soon({ value: 1 }), soon({ value: 2 }), soon({ done: true })], true);
+    expect(await all(runtime.map(own, 'echo'))).toEqual([1, 2]);
+    for (const nonsense of [undefined, Promise.resolve(), 5]) {
+      for (const isLater of [true, false]) {
+        const results = runtime.map(from([{ value: 1 }, nonsense], isLater), 'echo');
+        expect(await rejection(all(results))).toBeInstanceOf(TypeError);
+      }
+    }
+  });
+
   it('waits for room instead of being refused', async () => {
     const runtime = await open(kind, { maxWaiting: 3 });
     const results = runtime.map(numbers(100), 'echo', { concurrency: 50, options: { priority: 7 } });
