@@ -12,7 +12,7 @@ import type { Disarm } from '../clock.js';
 import { QueueFullError, StoreFullError } from '../errors.js';
 import type { RuntimeOptions } from '../options/types.js';
 import type { NewTask } from '../task/task.js';
-import { BatchEntrant, demandOf, type Entrant } from './entrant.js';
+import { BatchEntrant, type Demand, demandOf, type Entrant } from './entrant.js';
 import type { RuntimeEvent } from './events.js';
 import { HighWater } from './high-water.js';
 import { type MakingWay, makeWay } from './make-way.js';
@@ -244,19 +244,27 @@ export class Pressure {
   /** Why there is no room for a batch, after the shedding that it asks for. */
   #lackOf({ tasks, task, lowest }: BatchEntrant): QueueFullError | undefined {
     const demand = demandOf(tasks);
+    const behind = this.#behindOf(demand, task.level);
     for (;;) {
       this.#highWater.look();
       const full = this.#highWater.lackOf(demand);
       if (full === undefined) break;
       const over = full.pending - full.limit;
-      if (task.whenFull !== 'shed' || over > MAX_SHED || this.#highWater.isBeyond(demand)) return full;
+      const isHopeless = behind !== undefined || over > MAX_SHED || this.#highWater.isBeyond(demand);
+      // Nobody makes way in vain.
+      if (task.whenFull !== 'shed' || isHopeless) return full;
       if (makeWay(this.#host, full.queue, lowest, over, over) === 0) return full;
     }
+    if (behind !== undefined) return behind;
+    for (const [queue, count] of demand) this.#highWater.come(queue, count);
+    return undefined;
+  }
+
+  #behindOf(demand: Demand, level: number): QueueFullError | undefined {
     for (const queue of demand.keys()) {
-      const behind = this.#behind(queue, task.level);
+      const behind = this.#behind(queue, level);
       if (behind !== undefined) return behind;
     }
-    for (const [queue, count] of demand) this.#highWater.come(queue, count);
     return undefined;
   }
 
@@ -274,8 +282,9 @@ export class Pressure {
 
   /** Time may bring room as well: handlers start, others empty the disk. */
   #lookLater(): void {
-    if (this.#ended !== undefined || (this.#room.count === 0 && !this.#store.isFull)) return;
-    const ms = this.#room.count > 0 ? LOOK_MS : LOOK_AT_STORE_MS;
+    const isPressed = this.#room.count > 0 || this.#store.isFull || this.#highWater.isReached;
+    if (this.#ended !== undefined || !isPressed) return;
+    const ms = this.#room.count > 0 ? LOOK_MS : LOOK_AT_MARKS_MS;
     if (this.#disarm !== undefined && this.#armedMs <= ms) return;
     this.#disarm?.();
     this.#armedMs = ms;

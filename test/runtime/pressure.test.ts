@@ -176,6 +176,17 @@ describe.each(BACKENDS)('beyond maxWaiting, on %s', (kind) => {
     expect(await Promise.all((await waiting).map((handle) => handle.result()))).toEqual([0, 1, 2, 3]);
   });
 
+  it('nothing makes way for a batch that more important ones go before', async () => {
+    const runtime = await busy(kind, { maxWaiting: 2 });
+    for (const priority of [0, 0]) await runtime.enqueue('echo', 'low', { priority });
+    const controller = new AbortController();
+    const before = runtime.enqueue('echo', 'high', { ...WAIT, priority: 9, signal: controller.signal });
+    before.catch(() => {});
+    const behind = runtime.enqueueBatch([{ name: 'echo', payload: 'middle', options: SHED }]);
+    expect(await rejection(behind)).toMatchObject(FULL);
+    expect((await runtime.counts()).get('default')).toMatchObject({ ready: 2, cancelled: 0 });
+  });
+
   it('a batch of many is refused as a whole', { timeout: 20_000 }, async () => {
     const runtime = await busy(kind, { maxWaiting: 20_500 });
     const batch = Array.from({ length: 21_000 }, () => ({ name: 'noop' as const, payload: undefined }));
