@@ -44,6 +44,11 @@ export class HighWater {
     return this.#all !== undefined || this.#byQueue.size > 0;
   }
 
+  /** Whether a relief is still to be told. */
+  get isReached(): boolean {
+    return this.#reached.size > 0;
+  }
+
   /** What is asked from now on is asked anew. */
   look(): void {
     this.#look++;

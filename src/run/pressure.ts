@@ -24,9 +24,9 @@ const SLICE = 1_000;
 /** Tasks that make way for single ones in one turn, and for one batch at most. */
 const SHED_SLICE = 128;
 const MAX_SHED = 1_000;
-/** How soon it is looked again while somebody waits, and while nobody does and the store is full. */
+/** How soon it is looked again while somebody waits, and while nobody does and a mark is reached. */
 const LOOK_MS = 10;
-const LOOK_AT_STORE_MS = 250;
+const LOOK_AT_MARKS_MS = 250;
 
 type Options = Pick<
   RuntimeOptions,
@@ -68,8 +68,10 @@ export class Pressure {
     this.#highWater = new HighWater(options, {
       waiting: (queue) => host.broker.waiting(queue),
       started: (queue) => host.started(queue),
-      tell: (kind, { queue, limit }, waiting) =>
-        host.tell({ kind, mark: 'maxWaiting', queue, waiting, limit, at: host.clock.now() }),
+      tell: (kind, { queue, limit }, waiting) => {
+        host.tell({ kind, mark: 'maxWaiting', queue, waiting, limit, at: host.clock.now() });
+        if (kind === 'pressure') this.#lookLater();
+      },
     });
     this.#store = new StorePressure(options, host);
     this.isOn = this.#highWater.isSet;

@@ -244,6 +244,19 @@ describe.each(BACKENDS)('beyond maxWaiting, on %s', (kind) => {
     expect((relief as { waiting: number }).waiting).toBeLessThanOrEqual(8);
   });
 
+  it('relief is told when tasks start, though none ends', async () => {
+    const gate = new Gate();
+    const options = { threads: 1, services: gate.services, queues: { default: { maxWaiting: 1 } } };
+    const runtime = await open(kind, options);
+    const pressure = nextEvent(runtime, 'pressure');
+    const relief = nextEvent(runtime, 'relief');
+    await runtime.enqueue('hold', 'a');
+    expect(await pressure).toMatchObject({ queue: 'default', waiting: 1 });
+    await gate.reached('a');
+    expect(await relief).toMatchObject({ queue: 'default', waiting: 0 });
+    gate.open('a');
+  });
+
   it('the policy of an enqueue is not stored with its task', async () => {
     const runtime = await busy(kind, { maxWaiting: 9 });
     const { id } = await runtime.enqueue('echo', 1, { ...WAIT, signal: new AbortController().signal });
