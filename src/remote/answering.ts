@@ -1,5 +1,4 @@
 /** What the owner does for one client, verb by verb. Arguments are checked by the desk that gets them. */
-
 import type { Ticket } from '../broker/broker.js';
 import type { Page, TaskFilter } from '../broker/inspect.js';
 import { InvalidArgumentError, QueueFullError, UnsupportedError } from '../errors.js';
@@ -46,7 +45,7 @@ export class Answering {
   readonly #parts = new Map<number, BatchInParts | 'refused'>();
   /** What ends listening, by call. */
   readonly #listening = new Map<number, () => void>();
-  /** What ends the wait of tasks for room, by call. */
+  /** What ends the wait of tasks for room, by call; of a batch from its last part on. */
   readonly #waiting = new Map<number, AbortController>();
   readonly #answers: Answers;
   readonly #flows: FlowAnswering;
@@ -120,10 +119,9 @@ export class Answering {
   /** The client wants nothing more of this call. @returns whether it ends without an answer. */
   end(call: number): boolean {
     this.#listening.get(call)?.();
+    this.#waiting.get(call)?.abort();
     // It is answered then.
-    const waiting = this.#waiting.get(call);
-    waiting?.abort();
-    if (waiting !== undefined) return false;
+    if (this.#waiting.has(call)) return false;
     const batch = this.#parts.get(call);
     if (batch instanceof BatchInParts) batch.drop().catch(() => {});
     return this.#parts.delete(call) || this.#flows.end(call);
@@ -213,10 +211,15 @@ export class Answering {
     this.#parts.set(call, batch);
     try {
       if (!Array.isArray(tasks)) throw new InvalidArgumentError('batch', 'an array of tasks', tasks);
-      if (more === true) this.#checkKept();
-      await this.#takePart(batch, tasks.map(taskOf));
-      if (more === true) return LATER;
-      const tickets = await this.#whileWaiting(call, (signal) => batch.accept(signal));
+      if (more === true) {
+        this.#checkKept();
+        await this.#takePart(batch, tasks.map(taskOf));
+        return LATER;
+      }
+      const tickets = await this.#whileWaiting(call, async (signal) => {
+        await this.#takePart(batch, tasks.map(taskOf));
+        return batch.accept(signal);
+      });
       this.#parts.delete(call);
       if (batch.isStaged) return await this.#sendIds(tickets, call);
       return tickets.map(({ id, isNew }): Placed => ({ id, isNew }));

@@ -51,11 +51,12 @@ export class BatchInParts {
     return this.#last;
   }
 
-  /** Resolves when all that was taken is accepted. @param signal  Ends its wait for room. */
+  /** Resolves when all that was taken is accepted, unless its signal has aborted before. */
   async accept(signal: AbortSignal): Promise<readonly Ticket[]> {
     if (this.#last === undefined) return this.#desk.acceptBatch(this.#kept, signal);
     await this.#last;
     this.#check();
+    signal.throwIfAborted();
     return this.#staged!.accept();
   }
 

@@ -139,6 +139,7 @@ export class RemoteDesk extends RemoteControl implements OwnersDesk {
         }
         const task = this.#front.encode(name, payload, options);
         part.push(task);
+        options?.signal?.throwIfAborted();
         signal ??= options?.signal;
         bytes += task.body.length;
       }

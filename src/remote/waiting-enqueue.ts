@@ -1,4 +1,5 @@
 /** Enqueues that may wait for room at the owner, until their signal ends the wait. */
+import { DisconnectedError } from '../errors.js';
 import type { EncodedTask } from '../run/front.js';
 import type { OpenCall } from './calls.js';
 import { receivedError } from './forms.js';
@@ -29,7 +30,8 @@ export async function untilAborted(call: OpenCall, signal: AbortSignal | undefin
   try {
     return await call.answer;
   } catch (error) {
-    throw signal.aborted ? signal.reason : error;
+    // An owner that has gone may have let them in.
+    throw signal.aborted && !(error instanceof DisconnectedError) ? signal.reason : error;
   } finally {
     signal.removeEventListener('abort', hurry);
   }

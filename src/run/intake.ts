@@ -67,7 +67,9 @@ export class Intake {
         checkItem(batch[at], at);
         const { name, payload, options } = batch[at]!;
         const prepared = this.#coordinator.front.prepare(name, payload, options);
-        const full = staged.add(prepared instanceof Promise ? await prepared : prepared);
+        const task = prepared instanceof Promise ? await prepared : prepared;
+        task.signal?.throwIfAborted();
+        const full = staged.add(task);
         if (full !== undefined) await full;
       }
       return await staged.accept();
@@ -103,7 +105,10 @@ export class Intake {
       const place = (): Enqueued => {
         this.#coordinator.checkOpen();
         gather.flush();
-        for (const task of tasks) this.#due(task);
+        for (const task of tasks) {
+          task.signal?.throwIfAborted();
+          this.#due(task);
+        }
         return this.#broker.enqueue(tasks);
       };
       gather.flush();

@@ -109,6 +109,29 @@ describe.each(BACKENDS)('beyond maxWaiting, on %s', (kind) => {
     expect((await runtime.counts()).get('default')).toMatchObject({ completed: 1 });
   });
 
+  it('nothing of a batch is enqueued when its signal has aborted, and each hears of its abort', async () => {
+    const gate = new Gate();
+    const runtime = await busy(kind, { maxWaiting: 2 }, gate);
+    const batch = (signal: AbortSignal, count = 1) =>
+      Array.from({ length: count }, (_, at) => ({
+        name: 'echo' as const,
+        payload: at,
+        options: { ...WAIT, signal },
+      }));
+    const enough = Object.assign(new Error('enough'), { code: 'E_ENOUGH' });
+    expect(await ends([runtime.enqueueBatch(batch(AbortSignal.abort(enough)))])).toEqual(['E_ENOUGH']);
+    const many = runtime.enqueueBatch(batch(AbortSignal.abort(enough), 20_001));
+    expect(await ends([many])).toEqual(['E_ENOUGH']);
+    await runtime.enqueue('echo', 'first');
+    const controller = new AbortController();
+    const waiting = runtime.enqueueBatch(batch(controller.signal, 2));
+    controller.abort(enough);
+    expect(await ends([waiting])).toEqual(['E_ENOUGH']);
+    gate.open('busy');
+    await runtime.whenIdle();
+    expect((await runtime.counts()).get('default')).toMatchObject({ completed: 1, blocked: 0 });
+  });
+
   it('waits are bounded in number and bytes', async () => {
     const bounds = { maxWaiting: 1, maxPendingEnqueues: 3, maxPendingBytes: 10_000 };
     const runtime = await busy(kind, bounds);
