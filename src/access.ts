@@ -1,7 +1,7 @@
 /**
  * The calls by which a runtime and a client take tasks in: types laid over a desk, which does what they ask.
  */
-import { Duplex, Writable } from 'node:stream';
+import { type Duplex, Writable } from 'node:stream';
 import type { ReadableWritablePair, WritableStream } from 'node:stream/web';
 import type { Settled } from './broker/broker.js';
 import { Control } from './control.js';
@@ -21,7 +21,7 @@ import type {
 import { checkName, validateFlowOptions, validateStreamOptions } from './options.js';
 import type { Desk } from './run/desk.js';
 import { Mapping } from './run/mapping.js';
-import { transformBy, writableTo } from './run/streaming.js';
+import { transformBy, webTransformBy, writableTo } from './run/streaming.js';
 import { type ScheduleInfo, type ScheduleOptions, type ScheduleRule, Schedules } from './schedules.js';
 import type { Codec } from './task/codec.js';
 import type { PayloadOf, ResultOf, TasksOf } from './task/define-types.js';
@@ -211,7 +211,8 @@ export class Access<Module = AnyModule> extends Control {
 
   /**
    * A stream into which payloads are written and from which results are read, as by {@link Access.map}. A
-   * pair of Web streams with `web: true`.
+   * pair of Web streams with `web: true`. Streams of Node cannot carry `null`: a result that is `null` ends
+   * them with {@link InvalidArgumentError}.
    * @throws {InvalidNameError} {@link UnknownOptionError} {@link InvalidArgumentError}
    */
   transform<Name extends NameOf<Module>>(
@@ -222,8 +223,8 @@ export class Access<Module = AnyModule> extends Control {
   transform(name: string, options?: TransformOptions): Duplex | ReadableWritablePair {
     const checked = this.#many('transform', name, options);
     const { concurrency = this.#inFlight, ordered, signal, web, options: each } = checked;
-    const duplex = transformBy(this.#runner(name, each), { concurrency, ordered, signal });
-    return web ? Duplex.toWeb(duplex) : duplex;
+    const transform = web ? webTransformBy : transformBy;
+    return transform(this.#runner(name, each), { concurrency, ordered, signal });
   }
 
   #many(of: 'map' | 'writable' | 'transform', name: string, options: unknown) {

@@ -1,23 +1,34 @@
 /** Hands items over one at a time: who puts one in knows when it is taken. Holds no more than one. */
 export class Channel<Item> implements AsyncIterableIterator<Item, undefined> {
-  #offer: { readonly item: Item; taken(error?: Error | null): void } | undefined;
+  #offer: { readonly item: Item; taken(): void; dropped(error: unknown): void } | undefined;
   #take: ((read: IteratorResult<Item, undefined>) => void) | undefined;
   #isOver = false;
+  #dropped: { readonly error: unknown } | undefined;
 
   [Symbol.asyncIterator](): this {
     return this;
   }
 
   /** The next one comes after this was taken. */
-  put(item: Item, taken: (error?: Error | null) => void): void {
+  put(item: Item, taken: () => void, dropped: (error: unknown) => void): void {
     const take = this.#take;
-    if (take === undefined) {
-      this.#offer = { item, taken };
-      return;
+    if (this.#dropped !== undefined) dropped(this.#dropped.error);
+    else if (take === undefined) this.#offer = { item, taken, dropped };
+    else {
+      this.#take = undefined;
+      take({ done: false, value: item });
+      taken();
     }
-    this.#take = undefined;
-    take({ done: false, value: item });
-    taken();
+  }
+
+  /** Nobody takes any more. @returns whether somebody who has put something in is told so. */
+  drop(error: unknown): boolean {
+    this.end();
+    this.#dropped = { error };
+    const offer = this.#offer;
+    this.#offer = undefined;
+    offer?.dropped(error);
+    return offer !== undefined;
   }
 
   /** After what was put in. */

@@ -1,10 +1,19 @@
 /**
- * Node streams over tasks, in object mode; Node itself makes Web streams of them. A destroyed stream cancels
- * what is in flight. `null` ends a stream, so no payload and no result can be `null` here.
+ * Streams over tasks. Those of Node are in object mode, where `null` ends a stream: no payload and no result
+ * can be `null` there. Those of the Web carry it. A stream that is destroyed, aborted or left cancels what is
+ * in flight.
  */
 import { setMaxListeners } from 'node:events';
 import { Duplex, Writable } from 'node:stream';
-import { InvalidArgumentError } from '../errors.js';
+import {
+  CountQueuingStrategy,
+  ReadableStream,
+  type ReadableStreamDefaultController,
+  type ReadableWritablePair,
+  WritableStream,
+  type WritableStreamDefaultController,
+} from 'node:stream/web';
+import { InvalidArgumentError, StoppedError } from '../errors.js';
 import { Channel } from './channel.js';
 import { Mapping } from './mapping.js';
 
@@ -49,11 +58,17 @@ export function writableTo(
   });
 }
 
+interface TransformSetup extends Setup {
+  readonly ordered: boolean;
+}
+
+/** Node has it; its types do not. */
+type WithSignal = WritableStreamDefaultController & { readonly signal: AbortSignal };
+
+type Run = (payload: unknown, signal: AbortSignal) => Promise<unknown>;
+
 /** What is written are payloads, what is read are results. */
-export function transformBy(
-  run: (payload: unknown, signal: AbortSignal) => Promise<unknown>,
-  { concurrency, ordered, signal }: Setup & { readonly ordered: boolean },
-): Duplex {
+export function transformBy(run: Run, { concurrency, ordered, signal }: TransformSetup): Duplex {
   const channel = new Channel<unknown>();
   const results = new Mapping({ source: channel, run, concurrency, ordered, signal: undefined });
   return new Duplex({
@@ -61,7 +76,7 @@ export function transformBy(
     highWaterMark: Math.min(concurrency, MAX_BUFFERED),
     ...(signal === undefined ? {} : { signal }),
     write(chunk, _encoding, taken) {
-      channel.put(chunk, taken);
+      channel.put(chunk, () => taken(), taken as (error: unknown) => void);
     },
     final(done) {
       channel.end();
@@ -78,10 +93,61 @@ export function transformBy(
       );
     },
     destroy(error, done) {
+      // Node tells those who write only when the write that is under way has ended.
+      channel.drop(error ?? new StoppedError('The stream'));
       results.return().then(
         () => done(error),
         (failure) => done(error ?? failure),
       );
     },
   });
+}
+
+/** The same as a pair of Web streams. The end of either ends the other. */
+export function webTransformBy(
+  run: Run,
+  { concurrency, ordered, signal }: TransformSetup,
+): ReadableWritablePair {
+  const channel = new Channel<unknown>();
+  const results = new Mapping({ source: channel, run, concurrency, ordered, signal });
+  const strategy = new CountQueuingStrategy({ highWaterMark: Math.min(concurrency, MAX_BUFFERED) });
+  let input!: WithSignal;
+  let output!: ReadableStreamDefaultController;
+  const end = async (reason: unknown): Promise<void> => {
+    output.error(reason);
+    // A write that is under way ends the input by its own failure.
+    if (!channel.drop(reason) && !input.signal.aborted) input.error(reason);
+    await results.return();
+  };
+  const readable = new ReadableStream(
+    {
+      start(controller) {
+        output = controller;
+      },
+      async pull() {
+        try {
+          const { done, value } = await results.next();
+          if (done === true) output.close();
+          else output.enqueue(value);
+        } catch (error) {
+          await end(error);
+        }
+      },
+      cancel: end,
+    },
+    strategy,
+  );
+  const writable = new WritableStream(
+    {
+      start(controller) {
+        input = controller as WithSignal;
+        // Said before the write that is under way has ended, which may never be.
+        input.signal.addEventListener('abort', () => void end(input.signal.reason), { once: true });
+      },
+      write: (chunk) => new Promise<void>((taken, dropped) => channel.put(chunk, taken, dropped)),
+      close: () => channel.end(),
+    },
+    strategy,
+  );
+  return { readable, writable };
 }

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { ReadableStream } from 'node:stream/web';
+import { ReadableStream, type WritableStream } from 'node:stream/web';
 import { describe, expect, it } from 'vitest';
 import { Gate, nextEvent, open, RUNTIMES, rejection } from './harness.js';
 
@@ -286,7 +286,47 @@ describe.each(CALLERS)('a transform, on %s', (kind) => {
     await runtime.whenIdle();
   });
 
-  it('cannot carry null, and says so', async () => {
+  it('of the Web carries null and ends at both sides, whichever ends', async () => {
+    const runtime = await open(kind);
+    const options = { web: true, concurrency: 2 } as const;
+    const nulls = ReadableStream.from([null, undefined, 1]).pipeThrough(runtime.transform('echo', options));
+    expect(await all(nulls)).toEqual([null, undefined, 1]);
+    const source = new Source();
+    const left = ReadableStream.from(source).pipeThrough(runtime.transform('echo', options)).getReader();
+    expect(await left.read()).toEqual({ done: false, value: 0 });
+    await left.cancel();
+    const failing = runtime.transform('fails', options);
+    const piped = ReadableStream.from(Array(9).fill({ error: 'final' })).pipeTo(
+      failing.writable as WritableStream<unknown>,
+    );
+    for (const ends of [piped, all(failing.readable)]) {
+      expect(await rejection(ends)).toMatchObject({ code: 'ERR_MILLRACE_TASK_DEAD' });
+    }
+    const aborted = runtime.transform('echo', options);
+    const writer = (aborted.writable as WritableStream<unknown>).getWriter();
+    // More than it takes while nobody reads.
+    const writes = numbers(20).map((at) => writer.write(at));
+    for (const write of writes) write.catch(() => {});
+    await writes[1];
+    await writer.abort(new Error('enough'));
+    expect(await rejection(writes[19]!)).toMatchObject({ message: 'enough' });
+    expect(await rejection(all(aborted.readable))).toMatchObject({ message: 'enough' });
+    await runtime.whenIdle();
+    expect(source.isClosed).toBe(true);
+  });
+
+  it('that is destroyed tells all who write', async () => {
+    const runtime = await open(kind);
+    const transform = runtime.transform('echo', { concurrency: 1 });
+    transform.on('error', () => {});
+    const writes = numbers(9).map((at) => new Promise((told) => transform.write(at, told)));
+    transform.destroy(new Error('enough'));
+    const told = await Promise.all(writes);
+    expect(told.at(0)).toMatchObject({ message: 'enough' });
+    expect(told.every((error) => error instanceof Error)).toBe(true);
+  });
+
+  it('of Node cannot carry null, and says so', async () => {
     const runtime = await open(kind);
     const transform = runtime.transform('parse');
     transform.end('null');
