@@ -2,10 +2,10 @@
  * A fixed amount of CPU work, about 1 ms each, against the same work in bare threads that are told nothing.
  */
 import { Worker } from 'node:worker_threads';
+import { calibrate } from './calibrate.js';
 import { allAtOnce } from './load.js';
 import { median, perSecond } from './statistics.js';
 import { openMillrace, openPiscina, type Subject, THREADS } from './subject.js';
-import { work } from './tasks.js';
 
 const ROUNDS = 3;
 const TASKS = 2_000;
@@ -20,7 +20,7 @@ export interface CpuResult {
 }
 
 export async function measureCpu(): Promise<CpuResult> {
-  const rounds = calibrate();
+  const rounds = Math.round(calibrate());
   const subjects = [openPiscina(), await openMillrace('memory'), await openMillrace('lmdb')];
   for (const subject of subjects) await allAtOnce.measure(subject, WARM_UP_TASKS, 'work', rounds);
   const bareRates: number[] = [];
@@ -41,21 +41,6 @@ export async function measureCpu(): Promise<CpuResult> {
 
 function rate(subject: Subject, rounds: number): Promise<number> {
   return allAtOnce.measure(subject, TASKS, 'work', rounds);
-}
-
-/**
- * Rounds of `work` that take about 1 ms on this thread: by the fastest of some tries, so that noise adds
- * nothing.
- */
-function calibrate(): number {
-  const rounds = 1_000_000;
-  let fastestMs = Number.POSITIVE_INFINITY;
-  for (let attempt = 0; attempt < 20; attempt++) {
-    const start = performance.now();
-    work(rounds);
-    fastestMs = Math.min(fastestMs, performance.now() - start);
-  }
-  return Math.round(rounds / fastestMs);
 }
 
 async function measureBare(rounds: number): Promise<number> {

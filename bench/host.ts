@@ -17,11 +17,11 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { openRuntime } from 'millrace';
 import { Piscina } from 'piscina';
+import { calibrate } from './calibrate.js';
 import { describeEnvironment } from './environment.js';
 import { median, percentile, show, table } from './statistics.js';
 import { THREADS } from './subject.js';
 import type * as tasks from './tasks.js';
-import { work } from './tasks.js';
 
 const WAITING = 200_000;
 const WORKS_MS = [1, 0.1];
@@ -108,18 +108,6 @@ function print(workMs: number, delays: ReadonlyMap<System, readonly Delay[]>): v
     'tasks/s',
   ];
   console.log(`${table(head, rows)}\n`);
-}
-
-/** Rounds of `work` that take 1 ms on this thread: by the fastest of some tries. */
-function calibrate(): number {
-  const rounds = 1_000_000;
-  let fastestMs = Number.POSITIVE_INFINITY;
-  for (let attempt = 0; attempt < 20; attempt++) {
-    const start = performance.now();
-    work(rounds);
-    fastestMs = Math.min(fastestMs, performance.now() - start);
-  }
-  return rounds / fastestMs;
 }
 
 function inProcess(cell: Cell): Promise<Delay> {
