@@ -2,16 +2,10 @@
 import { describe, expect, it } from 'vitest';
 import type { EnqueueOptions } from '#src/index.js';
 import type { TestOptions, TestRuntime } from './harness.js';
-import {
-  BACKENDS,
-  freshBackend,
-  Gate,
-  nextEvent,
-  open,
-  openTestClient,
-  RUNTIMES,
-  rejection,
-} from './harness.js';
+import { freshBackend, Gate, nextEvent, open, openTestClient, RUNTIMES, rejection } from './harness.js';
+
+/** A runtime's own calls in memory, and those of a client, whose owner keeps its tasks in a folder. */
+const CALLERS = ['memory', 'client'] as const;
 
 const FULL = { code: 'ERR_MILLRACE_QUEUE_FULL', what: 'Waiting tasks' };
 
@@ -32,7 +26,7 @@ async function ends(promises: readonly Promise<unknown>[]): Promise<string[]> {
 const WAIT: EnqueueOptions = { whenFull: 'wait' };
 const SHED: EnqueueOptions = { whenFull: 'shed' };
 
-describe.each(BACKENDS)('beyond maxWaiting, on %s', (kind) => {
+describe.each(CALLERS)('beyond maxWaiting, on %s', (kind) => {
   it('an enqueue is refused, with the state in its error; what runs does not count', async () => {
     const runtime = await busy(kind, { queues: { busy: { maxWaiting: 1 }, default: { maxWaiting: 3 } } });
     const all = Array.from({ length: 5 }, (_, at) => runtime.enqueue('echo', at));
