@@ -182,6 +182,8 @@ export interface Broker {
   waiting(queue?: string): number;
   /** Whether the store would take tasks of so many bytes now. */
   hasRoom(bytes: number): boolean;
+  /** Whether a task of this name holds this unique key. */
+  isTaken(name: string, key: string): boolean;
   /** Calls `wake` whenever tasks may have become claimable; for the dispatcher. */
   onReady(wake: () => void): void;
   /** Called once when the store stops accepting after a write error or a takeover. */

@@ -1,4 +1,5 @@
 /** Who wants to put tasks in: one task, or a batch as a whole. */
+import type { Broker } from '../broker/broker.js';
 import type { NewTask, WhenFull } from '../task/task.js';
 
 export interface Entrant {
@@ -16,6 +17,11 @@ export function demandOf(tasks: readonly NewTask[]): Demand {
   const demand = new Map<string, number>();
   for (const { queue } of tasks) demand.set(queue, (demand.get(queue) ?? 0) + 1);
   return demand;
+}
+
+/** Whether it adds nothing: its unique key leads to a task that is there, or refuses it. */
+export function isKnown({ name, unique }: NewTask, broker: Pick<Broker, 'isTaken'>): boolean {
+  return unique !== undefined && unique.onConflict !== 'replace' && broker.isTaken(name, unique.key);
 }
 
 /** Strictest first: what one task of a batch refuses to do the batch does not do. */

@@ -12,7 +12,7 @@ import type { Disarm } from '../clock.js';
 import { QueueFullError, StoreFullError } from '../errors.js';
 import type { RuntimeOptions } from '../options/types.js';
 import type { NewTask } from '../task/task.js';
-import { BatchEntrant, type Demand, demandOf, type Entrant } from './entrant.js';
+import { BatchEntrant, demandOf, type Entrant, isKnown } from './entrant.js';
 import type { RuntimeEvent } from './events.js';
 import { HighWater } from './high-water.js';
 import { type MakingWay, makeWay } from './make-way.js';
@@ -40,7 +40,7 @@ type Options = Pick<
 >;
 
 export interface PressureHost extends MakingWay {
-  readonly broker: Pick<Broker, 'waiting' | 'shed' | 'hasRoom'>;
+  readonly broker: Pick<Broker, 'waiting' | 'shed' | 'hasRoom' | 'isTaken'>;
   /** Tasks of a queue, or of all, whose handlers run. */
   started(queue?: string): number;
   /** Puts in single tasks. {@link Pressure.refused} is told of those that the broker does not take. */
@@ -88,7 +88,8 @@ export class Pressure {
       if (full === undefined) {
         this.#highWater.come(queue, 1);
         admitted.push(entrant);
-      } else if (whenFull === 'shed') {
+      } else if (isKnown(entrant.task, this.#host.broker)) admitted.push(entrant);
+      else if (whenFull === 'shed') {
         const key = `${level} ${full.queue ?? ''}`;
         const group = pressing.get(key);
         if (group === undefined) pressing.set(key, { full, entrants: [entrant] });
@@ -140,7 +141,7 @@ export class Pressure {
    */
   async before(task: NewTask): Promise<void> {
     const { whenFull = this.#options.whenFull } = task;
-    if (whenFull !== 'shed') await this.batch([task], () => {});
+    if (whenFull !== 'shed' && !isKnown(task, this.#host.broker)) await this.batch([task], () => {});
   }
 
   /** Of a batch that is staged, which neither waits nor sheds. @throws {QueueFullError} */
@@ -246,7 +247,7 @@ export class Pressure {
   /** Why there is no room for a batch, after the shedding that it asks for. */
   #lackOf({ tasks, task, lowest }: BatchEntrant): QueueFullError | undefined {
     const demand = demandOf(tasks);
-    const behind = this.#behindOf(demand, task.level);
+    const [behind] = [...demand.keys()].flatMap((queue) => this.#behind(queue, task.level) ?? []);
     for (;;) {
       this.#highWater.look();
       const full = this.#highWater.lackOf(demand);
@@ -259,14 +260,6 @@ export class Pressure {
     }
     if (behind !== undefined) return behind;
     for (const [queue, count] of demand) this.#highWater.come(queue, count);
-    return undefined;
-  }
-
-  #behindOf(demand: Demand, level: number): QueueFullError | undefined {
-    for (const queue of demand.keys()) {
-      const behind = this.#behind(queue, level);
-      if (behind !== undefined) return behind;
-    }
     return undefined;
   }
 

@@ -126,6 +126,22 @@ describe.each(CALLERS)('beyond maxWaiting, on %s', (kind) => {
     expect((await runtime.counts()).get('default')).toMatchObject({ completed: 1, blocked: 0 });
   });
 
+  it('a task whose unique key leads to one that is there needs no room', async () => {
+    const runtime = await busy(kind, { maxWaiting: 1 });
+    const unique = { key: 'k' };
+    const first = await runtime.enqueue('echo', 'first', { unique });
+    for (const payload of ['again', new Uint8Array(50_000)]) {
+      const again = await runtime.enqueue('echo', payload, { unique });
+      expect([again.id, again.isNew]).toEqual([first.id, false]);
+    }
+    const refused = runtime.enqueue('echo', 'no', { unique: { key: 'k', onConflict: 'reject' } });
+    expect(await rejection(refused)).toMatchObject({ code: 'ERR_MILLRACE_DUPLICATE_TASK' });
+    for (const name of ['echo', 'noop'] as const) {
+      const other = runtime.enqueue(name, 1 as never, { unique: { key: name === 'echo' ? 'other' : 'k' } });
+      expect(await rejection(other)).toMatchObject(FULL);
+    }
+  });
+
   it('waits are bounded in number and bytes', async () => {
     const bounds = { maxWaiting: 1, maxPendingEnqueues: 3, maxPendingBytes: 10_000 };
     const runtime = await busy(kind, bounds);

@@ -94,6 +94,7 @@ export class EmbeddedBroker implements Broker {
   readonly #core: Core;
   readonly #commits: CommitCycle;
   readonly #intake: Intake;
+  readonly #uniques: Uniques;
   readonly #settling: Settling;
   readonly #readying: Readying;
   readonly #claiming: Claiming;
@@ -114,6 +115,7 @@ export class EmbeddedBroker implements Broker {
     this.#commits = core.commits = new CommitCycle(core);
     if (options.blobFiles !== undefined) keepApart(core, options.blobFiles, options.limits);
     const uniques = new Uniques(core, (holder) => this.#replace(holder));
+    this.#uniques = uniques;
     this.#settling = new Settling(core, uniques, (batch) => this.#intake.addAll(batch));
     this.#readying = new Readying(core, this.#settling);
     this.#claiming = new Claiming(core, this.#readying);
@@ -242,6 +244,10 @@ export class EmbeddedBroker implements Broker {
 
   hasRoom(bytes: number): boolean {
     return this.#limits.hasSpace?.(bytes) ?? true;
+  }
+
+  isTaken(name: string, key: string): boolean {
+    return this.#uniques.isTaken(name, key);
   }
 
   onReady(wake: () => void): void {

@@ -25,6 +25,10 @@ export class Uniques {
     return until > 0 && until <= this.#core.now() ? undefined : row.subarray(0, ID_BYTES);
   }
 
+  isTaken(name: string, key: string): boolean {
+    return this.#core.taskNames.find(name) !== undefined && this.holder(name, key) !== undefined;
+  }
+
   take(name: string, unique: Omit<UniqueKey, 'onConflict'>, id: Uint8Array, now: number): void {
     const row = Buffer.alloc(ID_BYTES + 8);
     row.set(id, 0);
