@@ -1,5 +1,5 @@
 /** A thread with its station, from boot to exit. */
-import type { Clock } from '../clock.js';
+import { type Clock, systemClock } from '../clock.js';
 import type { PoolClock } from './batch.js';
 import type { Slot } from './pool.js';
 import { Station, type StationOwner } from './station.js';
@@ -75,28 +75,31 @@ export class Crew<Token> {
     await this.whenIdle();
     if (this.isLost || this.hasExited) return this.hasExited;
     if (this.isBooted) await within(this.#clock, this.#bounds.stopAppsMs, this.thread.stopApps());
-    return this.#end();
+    return this.#end(this.#clock);
   }
 
-  /** As `retire`, but what runs is aborted and has `killMs` to obey. Reports everything that is left. */
+  /**
+   * As `retire`, but what runs is aborted and has `killMs` to obey. Reports everything that is left. By real
+   * time: who stops waits for it, and moves no manual clock on meanwhile.
+   */
   async stop(killMs: number): Promise<boolean> {
     if (!this.isLost) {
       this.station.releaseUnstarted();
       this.station.abortAll(killMs);
-      const isEmpty = await within(this.#clock, killMs, this.station.whenEmpty());
+      const isEmpty = await within(systemClock, killMs, this.station.whenEmpty());
       if (isEmpty && this.isBooted) {
-        await within(this.#clock, Math.max(killMs, this.#bounds.stopAppsMs), this.thread.stopApps());
+        await within(systemClock, Math.max(killMs, this.#bounds.stopAppsMs), this.thread.stopApps());
       }
       this.station.kill();
-      await this.#end();
+      await this.#end(systemClock);
     }
     if (!this.hasExited) this.station.bury({ expected: true, detail: 'stuck in native code' });
     return this.hasExited;
   }
 
-  #end(): Promise<boolean> {
+  #end(clock: Clock): Promise<boolean> {
     // A thread that still boots ends when it is ready.
     const boundMs = this.isBooted ? this.#bounds.lostAfterMs : this.#bounds.lostAfterMs * 5;
-    return within(this.#clock, boundMs, this.thread.end());
+    return within(clock, boundMs, this.thread.end());
   }
 }

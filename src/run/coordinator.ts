@@ -171,13 +171,13 @@ export class Coordinator implements ExecutorHost {
 
   /** Resolves when no task is on a thread. */
   async whenQuiet(): Promise<void> {
-    while (this.executor.handedCount > 0) {
-      await new Promise<void>((resolve) => {
-        this.#quiet = resolve;
-      });
-    }
+    while (this.executor.handedCount > 0) await new Promise<void>((tell) => this.#awaitQuiet.push(tell));
   }
-  #quiet: (() => void) | undefined;
+  readonly #awaitQuiet: (() => void)[] = [];
+
+  #lookQuiet(): void {
+    while (this.executor.handedCount === 0 && this.#awaitQuiet.length > 0) this.#awaitQuiet.pop()!();
+  }
 
   /** Nothing is left to do, and all of that is flushed: nothing would run again after a crash. */
   async whenIdle(): Promise<void> {
@@ -211,7 +211,7 @@ export class Coordinator implements ExecutorHost {
   // What the executor asks of its host.
 
   ready(): void {
-    if (this.executor.handedCount === 0) this.#quiet?.();
+    this.#lookQuiet();
     this.#dispatcher.wake();
   }
 
@@ -260,7 +260,7 @@ export class Coordinator implements ExecutorHost {
       else this.settledCount++;
     }
     if (this.pressure.isOn) this.pressure.look();
-    if (this.executor.handedCount === 0) this.#quiet?.();
+    this.#lookQuiet();
   }
 
   wantsTold(): boolean {

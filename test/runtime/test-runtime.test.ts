@@ -244,6 +244,21 @@ describe('a test runtime', () => {
     expect(await rejection(call())).toMatchObject({ code: `ERR_MILLRACE_${code}` });
   });
 
+  it('stops though a handler does not hear of it and no time passes', async () => {
+    let begun!: () => void;
+    const isBegun = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const deaf = (): Promise<never> => new Promise(() => begun());
+    const runtime = await openTestRuntime({ tasks: { deaf } });
+    await runtime.enqueue('deaf', undefined);
+    const run = runtime.runNext();
+    await isBegun;
+    expect(await runtime.stop({ graceMs: 0, killMs: 1 })).toMatchObject({ released: 1, lostThreads: 1 });
+    // Both wait for the thread to be quiet.
+    expect(await run).toMatchObject({ name: 'deaf', state: 'ready' });
+  });
+
   it('runs nothing more after its stop', async () => {
     const runtime = await openTest();
     await runtime.enqueue('double', 1);
