@@ -155,13 +155,13 @@ export class Limits {
     const permit = this.#permits.get(claim);
     if (permit === undefined) return;
     this.#permits.delete(claim);
-    this.release(permit, hasStarted);
+    this.#end(permit, hasStarted);
+    this.#host.wake();
   }
 
-  /** A permit that no claim has. */
-  release({ taken }: Permit, hasStarted: boolean): void {
-    for (const each of taken) each.scope.ended(each, hasStarted);
-    this.#wake(taken.map(({ scope }) => scope));
+  /** A permit that no claim has got. Wakes nobody: a broker that fails would be asked again at once. */
+  release(permit: Permit): void {
+    this.#end(permit, false);
   }
 
   /** A round of claims begins: something may have happened since the last one. */
@@ -262,6 +262,13 @@ export class Limits {
   #changedBy(scope: Scope, taken: Taken): Taken {
     if (scope.turns.size > 0) this.#changed.add(scope);
     return taken;
+  }
+
+  #end({ taken }: Permit, hasStarted: boolean): void {
+    for (const each of taken) {
+      each.scope.ended(each, hasStarted);
+      if (each.scope.turns.size > 0) this.#changed.add(each.scope);
+    }
   }
 
   /** What runs already counts under rules that came later. */

@@ -148,8 +148,8 @@ export class Dispatcher {
       await handed;
     } finally {
       this.#isClaiming = false;
-      this.wake();
     }
+    this.wake();
   }
 
   #mayTakeMore(slot: Slot<RunningItem>): boolean {
@@ -174,7 +174,7 @@ export class Dispatcher {
     const parallel =
       first?.parallel === true ? this.#registry.queue(this.#ofBatch(slot, 0)!.queue) : undefined;
     const fill = new Fill(slot, backlog / slots, parallel);
-    this.#limited.beginClaim();
+    this.#limited.beginClaim(fill);
     this.#sides.beginClaim();
     const accept = this.#limiting.isUsed
       ? (head: Head) => this.#acceptCounted(fill, head)

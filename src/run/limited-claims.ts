@@ -9,6 +9,8 @@ import type { Limiting } from './limiting.js';
 
 export class LimitedClaims {
   readonly #limiting: Limiting;
+  /** What the last claim was for, if it has not ended: the broker threw. */
+  #fill: Fill | undefined;
   /** The claim under way was ended by a head that has to wait. */
   #hasStopped = false;
   /** Queues that the claim under way has passed over. */
@@ -21,7 +23,12 @@ export class LimitedClaims {
   }
 
   beginRound(): void {
-    if (this.#limiting.isUsed) this.#limiting.limits.begin();
+    if (!this.#limiting.isUsed) return;
+    const { limits } = this.#limiting;
+    // What was taken for a claim that failed.
+    if (this.#fill?.permit !== undefined) limits.release(this.#fill.permit);
+    this.#fill = undefined;
+    limits.begin();
   }
 
   /** Each slot is about to be filled. */
@@ -29,7 +36,8 @@ export class LimitedClaims {
     this.#skippedByAll = undefined;
   }
 
-  beginClaim(): void {
+  beginClaim(fill: Fill): void {
+    this.#fill = fill;
     this.#hasStopped = false;
     this.#skipped.clear();
   }
@@ -41,13 +49,14 @@ export class LimitedClaims {
 
   /** What was taken for a head is its claim's. @param endedEarly  There may be more to claim. */
   endClaim({ permit }: Fill, [claim]: readonly Claim[], endedEarly: boolean): void {
+    this.#fill = undefined;
     if (!this.#limiting.isUsed) return;
     if (claim === undefined && !this.#hasStopped && !endedEarly) {
       const before = this.#skippedByAll;
       this.#skippedByAll = new Set([...this.#skipped].filter((queue) => before?.has(queue) ?? true));
     }
     if (permit === undefined) return;
-    if (claim === undefined) this.#limiting.limits.release(permit, false);
+    if (claim === undefined) this.#limiting.limits.release(permit);
     else this.#limiting.limits.give(claim, permit);
   }
 
