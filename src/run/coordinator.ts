@@ -116,8 +116,8 @@ export class Coordinator implements ExecutorHost {
       listenToFlows(backend.flows, { events, idle, promoter, now: () => clock.now() });
     }
     this.broker.onReady(() => {
-      if (limiting.isResuming) this.#dispatcher.wakeForResumed();
-      else this.#dispatcher.wake();
+      // A round that resumes lines looks at them itself.
+      if (!limiting.isResuming) this.#dispatcher.wake();
     });
     this.broker.onFenced((error) => this.#fenced(error));
     this.broker.pace(() => paceOf(executor, pool, broker, clock));

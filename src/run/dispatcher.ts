@@ -18,7 +18,6 @@ import { LimitedClaims } from './limited-claims.js';
 import type { Limiting } from './limiting.js';
 import { LONG_BATCH_AFTER_MS, Recall } from './recall.js';
 import type { NameEntry, QueueRule, Registry } from './registry.js';
-import { Rounds } from './rounds.js';
 import type { RunningBatch, RunningItem } from './running-item.js';
 import { Sides } from './sides.js';
 
@@ -46,7 +45,8 @@ export class Dispatcher {
   readonly #sides: Sides;
   readonly #recall: Recall;
   readonly #clock: Clock;
-  readonly #rounds: Rounds;
+  readonly #round: () => void;
+  #isRoundDue = false;
   #isStopped = true;
   #isClaiming = false;
   #longCheck: Disarm | undefined;
@@ -72,9 +72,7 @@ export class Dispatcher {
     this.#limiting = limiting;
     this.#limited = new LimitedClaims(limiting);
     this.#clock = clock;
-    this.#rounds = new Rounds(clock, () => {
-      this.#runRound().catch((error) => this.#failed(error));
-    });
+    this.#round = () => void this.#runRound().catch((error) => this.#failed(error));
   }
 
   start(): void {
@@ -90,14 +88,11 @@ export class Dispatcher {
     this.recallWhere(() => true);
   }
 
-  /** Looks for work at the end of this turn. */
+  /** Something may have become claimable: looks for work at the end of this turn, once for all of it. */
   wake(): void {
-    if (!this.#isStopped) this.#rounds.wake();
-  }
-
-  /** A line was resumed in a round: looks for what may start there. */
-  wakeForResumed(): void {
-    if (!this.#isStopped) this.#rounds.wakeAgain();
+    if (this.#isStopped || this.#isRoundDue) return;
+    this.#isRoundDue = true;
+    queueMicrotask(this.#round);
   }
 
   /** Takes back all unstarted tasks that `wanted` names. */
@@ -107,7 +102,8 @@ export class Dispatcher {
   }
 
   async #runRound(): Promise<void> {
-    this.#rounds.begin();
+    // What happens from now on is for the next one.
+    this.#isRoundDue = false;
     if (this.#isStopped || this.#isClaiming) return;
     this.#limited.beginRound();
     this.#recallForBetter();
@@ -122,7 +118,6 @@ export class Dispatcher {
           await this.#awaitClaims(handed);
           return;
         }
-        if (handed) this.#rounds.foundSomething();
         if (handed) goesOn = true;
         else if (slot.batches.length === 0 && this.#recall.half(slot) > 0) void this.#fillSlot(slot);
       }

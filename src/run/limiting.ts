@@ -49,7 +49,7 @@ interface Parts {
 export class Limiting {
   /** There is, or was, a rule. Without one nothing else here is to be asked. */
   isUsed = false;
-  /** A line is being resumed: the dispatcher is woken for that, and nothing else has happened. */
+  /** A line is being resumed, by a round of claims that looks at it itself: nothing else has happened. */
   isResuming = false;
   readonly limits: Limits;
   readonly #parts: Parts;
