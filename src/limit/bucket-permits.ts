@@ -1,6 +1,6 @@
 /**
  * A token bucket that outlives the process. In memory it is exact, on the monotonic clock; the fact beside it
- * holds the level of a moment and how much may have been taken since:
+ * holds the level of a moment, how much may have been taken since, and the rate:
  *
  *     after a restart:  level = min(capacity, level + refill × time since) − reserved
  *
@@ -112,31 +112,51 @@ export class BucketPermits {
 
   #fact(reserved: number): Uint8Array {
     const { clock } = this.#host;
-    const bytes = new Uint8Array(24);
+    const { capacity, refillPerSec } = this.#bucket.rate;
+    const level = this.#bucket.level(clock.monotonic());
+    const bytes = new Uint8Array(40);
     const view = new DataView(bytes.buffer);
-    view.setFloat64(0, this.#bucket.level(clock.monotonic()));
-    view.setFloat64(8, reserved);
-    view.setFloat64(16, clock.now());
+    for (const [index, number] of [level, reserved, clock.now(), capacity, refillPerSec].entries()) {
+      view.setFloat64(8 * index, number);
+    }
     return bytes;
   }
 }
 
-/** What a fact says of the tokens at `now`, of the wall clock. One that was set back gives nothing. */
-function levelOf(fact: Uint8Array, rate: BucketRate, now: number): number {
-  return Math.min(rate.capacity, refilled(fact, rate, now)) - reservedIn(fact);
+/** The rate that held when a fact was written. */
+export function rateIn(fact: Uint8Array): BucketRate {
+  const [, , , capacity, refillPerSec] = numbersOf(fact);
+  return { capacity, refillPerSec };
 }
 
 /** Whether a bucket that nobody has used since is full again, all that may have been taken included. */
-export function isFullSince(fact: Uint8Array, rate: BucketRate, now: number): boolean {
+export function isFullSince(fact: Uint8Array, now: number): boolean {
+  const rate = rateIn(fact);
   return refilled(fact, rate, now) - reservedIn(fact) >= rate.capacity;
 }
 
+/**
+ * What a fact says of the tokens at `now`, of the wall clock. One that was set back gives nothing. Where the
+ * rate is another now, nobody knows since when: the lower one counts.
+ */
+function levelOf(fact: Uint8Array, rate: BucketRate, now: number): number {
+  const then = rateIn(fact);
+  const capacity = Math.min(rate.capacity, then.capacity);
+  const refillPerSec = Math.min(rate.refillPerSec, then.refillPerSec);
+  return Math.min(capacity, refilled(fact, { capacity, refillPerSec }, now)) - reservedIn(fact);
+}
+
 function refilled(fact: Uint8Array, { refillPerSec }: BucketRate, now: number): number {
-  const view = new DataView(fact.buffer, fact.byteOffset, fact.byteLength);
-  const elapsedMs = Math.max(0, now - view.getFloat64(16));
-  return view.getFloat64(0) + (elapsedMs * refillPerSec) / 1_000;
+  const [level, , at] = numbersOf(fact);
+  return level + (Math.max(0, now - at) * refillPerSec) / 1_000;
 }
 
 function reservedIn(fact: Uint8Array): number {
-  return new DataView(fact.buffer, fact.byteOffset, fact.byteLength).getFloat64(8);
+  return numbersOf(fact)[1];
+}
+
+function numbersOf(fact: Uint8Array): readonly [number, number, number, number, number] {
+  const view = new DataView(fact.buffer, fact.byteOffset, fact.byteLength);
+  const at = (index: number): number => view.getFloat64(8 * index);
+  return [at(0), at(1), at(2), at(3), at(4)];
 }

@@ -7,7 +7,7 @@
  * permits.
  */
 import type { LimitRule } from '../task/limit-rule.js';
-import { BucketPermits } from './bucket-permits.js';
+import { BucketPermits, rateIn } from './bucket-permits.js';
 import type { PermitHost } from './permit-host.js';
 import type { Limiter } from './quota.js';
 import { QuotaPermits } from './quota-permits.js';
@@ -41,7 +41,9 @@ export class Scope {
   #concurrency = Number.POSITIVE_INFINITY;
   #bucket: BucketPermits | undefined;
   #quota: QuotaPermits | undefined;
-  #stored: Uint8Array | undefined;
+  /** Whether the rule has them now; they are kept, so that one set again is the one that was removed. */
+  #isPaced = false;
+  #isCounted = false;
   #inUse = 0;
   /** When it was last asked, monotonic ms. */
   #askedAt: number;
@@ -58,28 +60,25 @@ export class Scope {
     this.id = id;
     this.#host = host;
     this.#limiter = limiter;
-    this.#stored = stored;
     this.#askedAt = host.clock.monotonic();
+    const rate = rule.tokenBucket ?? (stored === undefined ? undefined : rateIn(stored));
+    if (rate !== undefined) this.#bucket = new BucketPermits(host, BUCKET_PREFIX + id, rate, stored);
     this.setRule(rule);
   }
 
   /** Holds from now on. What runs goes on, and counts. */
   setRule({ concurrency, tokenBucket, quota }: LimitRule): void {
     this.#concurrency = concurrency ?? Number.POSITIVE_INFINITY;
-    if (tokenBucket === undefined) {
-      this.#bucket?.drop().catch(() => {});
-      this.#bucket = undefined;
-    } else if (this.#bucket !== undefined) this.#bucket.setRate(tokenBucket);
-    else {
-      const key = BUCKET_PREFIX + this.id;
-      this.#bucket = new BucketPermits(this.#host, key, tokenBucket, this.#stored);
-      this.#stored = undefined;
+    this.#isPaced = tokenBucket !== undefined;
+    if (tokenBucket !== undefined) {
+      this.#bucket ??= new BucketPermits(this.#host, BUCKET_PREFIX + this.id, tokenBucket, undefined);
+      this.#bucket.setRate(tokenBucket);
     }
-    if (quota === undefined) {
-      this.#quota?.drop().catch(() => {});
-      this.#quota = undefined;
-    } else if (this.#quota !== undefined) this.#quota.setQuota(quota);
-    else this.#quota = new QuotaPermits(this.#host, this.#limiter, this.id, quota);
+    this.#isCounted = quota !== undefined;
+    if (quota !== undefined) {
+      this.#quota ??= new QuotaPermits(this.#host, this.#limiter, this.id, quota);
+      this.#quota.setQuota(quota);
+    }
   }
 
   /**
@@ -92,7 +91,8 @@ export class Scope {
     const ahead = isNext ? this.resumedCount : 0;
     const owed = isNext ? this.#owed : 0;
     if (this.#inUse + ahead >= this.#concurrency) return Number.POSITIVE_INFINITY;
-    return Math.max(this.#bucket?.lackMs(cost, owed) ?? 0, this.#quota?.lackMs(cost, owed) ?? 0);
+    const paceMs = this.#isPaced ? this.#bucket!.lackMs(cost, owed) : 0;
+    return Math.max(paceMs, this.#isCounted ? this.#quota!.lackMs(cost, owed) : 0);
   }
 
   hasResumed(lane: string): boolean {
@@ -105,7 +105,8 @@ export class Scope {
     this.misses = 0;
     this.#inUse++;
     this.#passed(lane, weight);
-    return { scope: this, tokens: this.#bucket?.take(cost) ?? 0, quota: this.#quota?.take(cost) };
+    const tokens = this.#isPaced ? this.#bucket!.take(cost) : 0;
+    return { scope: this, tokens, quota: this.#isCounted ? this.#quota!.take(cost) : undefined };
   }
 
   /** One that runs already counts as well, from now on. */

@@ -49,6 +49,7 @@ export class Scopes {
   readonly #lanes = new Map<string, Lane>();
   /** What earlier processes have left of token buckets, until their scopes are made. */
   readonly #facts = new Map<string, Uint8Array>();
+  #lookingAtFacts: Iterator<readonly [string, Uint8Array]> | undefined;
   #limiter: LocalLimiter;
   readonly #counter: Limiter;
   #isClosed = false;
@@ -172,21 +173,22 @@ export class Scopes {
         scope.drop().catch(() => {});
       }
     }
-    this.#takeUpFact();
+    this.#lookAtFact();
   }
 
-  /** What was left of a bucket that nobody has asked for since is let go of when it is full. */
-  #takeUpFact(): void {
-    const [first] = this.#facts.keys();
-    if (first === undefined) return;
-    const fact = this.#facts.get(first)!;
-    this.#facts.delete(first);
-    const { tokenBucket } = this.#host.rules.of(first);
-    // Its rule may come back with the handlers.
-    if (tokenBucket === undefined) this.#facts.set(first, fact);
-    else if (isFullSince(fact, tokenBucket, this.#host.clock.now())) {
-      this.#host.keyValue.delete(BUCKET_PREFIX + first).catch(() => {});
-    } else this.#facts.set(first, fact);
+  /** What was left of a bucket that nobody has asked for since is let go of when it is full, rule or none. */
+  #lookAtFact(): void {
+    if (this.#facts.size === 0) return;
+    this.#lookingAtFacts ??= this.#facts.entries();
+    const { value, done } = this.#lookingAtFacts.next();
+    if (done === true) {
+      this.#lookingAtFacts = undefined;
+      return;
+    }
+    const [scope, fact] = value;
+    if (!isFullSince(fact, this.#host.clock.now())) return;
+    this.#facts.delete(scope);
+    this.#host.keyValue.delete(BUCKET_PREFIX + scope).catch(() => {});
   }
 }
 

@@ -4,7 +4,7 @@
  * could start.
  */
 import assert from 'node:assert/strict';
-import type { LaneRule, LimitRule } from '#src/task/limit-rule.js';
+import type { BucketRate, LaneRule, LimitRule } from '#src/task/limit-rule.js';
 
 export interface ModelTask {
   readonly name: string;
@@ -23,7 +23,8 @@ const EPSILON = 1e-6;
 class ModelScope {
   rule: LimitRule = {};
   running = 0;
-  /** Of the bucket as it is now: a bucket that was removed is another one. */
+  /** Of its bucket, which is the same when it is set again after it was removed. */
+  #rate: BucketRate | undefined;
   #starts: Started[] = [];
   /** Largest capacity and refill since. */
   #capacity = 0;
@@ -33,18 +34,22 @@ class ModelScope {
   #at = 0;
   #used = 0;
   #window = -1;
+  #perMs = 0;
 
   setRule(rule: LimitRule, now: number): void {
     const { tokenBucket } = rule;
-    if (tokenBucket === undefined || this.rule.tokenBucket === undefined) {
-      this.#starts = [];
-      this.#capacity = this.#refill = 0;
-      this.#level = tokenBucket?.capacity ?? 0;
-    } else this.#level = Math.min(this.#levelAt(now), tokenBucket.capacity);
-    this.#at = now;
-    this.#capacity = Math.max(this.#capacity, tokenBucket?.capacity ?? 0);
-    this.#refill = Math.max(this.#refill, tokenBucket?.refillPerSec ?? 0);
-    if (rule.quota?.perMs !== this.rule.quota?.perMs) this.#window = -1;
+    if (tokenBucket !== undefined) {
+      const level = this.#rate === undefined ? tokenBucket.capacity : this.#levelAt(now);
+      this.#level = Math.min(level, tokenBucket.capacity);
+      this.#rate = tokenBucket;
+      this.#at = now;
+      this.#capacity = Math.max(this.#capacity, tokenBucket.capacity);
+      this.#refill = Math.max(this.#refill, tokenBucket.refillPerSec);
+    }
+    if (rule.quota !== undefined && rule.quota.perMs !== this.#perMs) {
+      this.#perMs = rule.quota.perMs;
+      this.#window = -1;
+    }
     this.rule = rule;
   }
 
@@ -85,7 +90,7 @@ class ModelScope {
   }
 
   #levelAt(now: number): number {
-    const { capacity, refillPerSec } = this.rule.tokenBucket!;
+    const { capacity, refillPerSec } = this.#rate!;
     return Math.min(capacity, this.#level + ((now - this.#at) * refillPerSec) / 1_000);
   }
 

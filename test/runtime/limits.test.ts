@@ -216,6 +216,23 @@ describe('runtime.limits', () => {
     expect(await runtime.limits.remove({ task: 'plain' })).toBe(false);
   });
 
+  it('gives no second burst or quota for removing a rule and setting it again', async () => {
+    for (const rule of [
+      { tokenBucket: { capacity: 2, refillPerSec: 1 / 60 } },
+      { quota: { limit: 2, perMs: 86_400_000 } },
+    ]) {
+      const runtime = await openTest();
+      for (let count = 0; count < 5; count++) await runtime.enqueue('plain', count);
+      await runtime.limits.set({ task: 'plain' }, rule);
+      expect(await ran(runtime)).toEqual([0, 1]);
+      await runtime.limits.remove({ task: 'plain' });
+      await runtime.limits.set({ task: 'plain' }, rule);
+      expect(await ran(runtime)).toEqual([]);
+      await runtime.advance('tokenBucket' in rule ? MINUTE : 86_400_000);
+      expect(await ran(runtime)).toEqual('tokenBucket' in rule ? [2] : [2, 3]);
+    }
+  });
+
   it('lists what holds, and what was set', async () => {
     const bucket = { capacity: 5, refillPerSec: 1 };
     const runtime = await openTest({ limits: { perRuntime: { concurrency: 9 } } });
