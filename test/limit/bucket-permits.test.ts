@@ -160,7 +160,7 @@ describe('a token bucket that outlives its process', () => {
         await live(life, history);
         expect(life.worstExcess).toBeLessThanOrEqual(1e-6);
       }),
-      { numRuns: 5000 },
+      { numRuns: 5_000 * Number(process.env.MODEL_RUNS ?? 0.2) },
     );
   });
 

@@ -122,7 +122,7 @@ describe('a token bucket', () => {
           EPSILON * Math.max(1, rate.capacity / 1_000),
         );
       }),
-      { numRuns: 3_000 },
+      { numRuns: 1_000 },
     );
   });
 
