@@ -29,6 +29,7 @@ import { keyValueThemes } from './conformance/key-value.js';
 import { lacksThemes } from './conformance/lacks.js';
 import { laneMoveThemes } from './conformance/lane-moves.js';
 import { laneThemes } from './conformance/lanes.js';
+import { limitThemes } from './conformance/limits.js';
 import { listThemes } from './conformance/list.js';
 import { releaseThemes } from './conformance/release.js';
 import { reopenThemes } from './conformance/reopen.js';
@@ -98,6 +99,7 @@ const THEMES: readonly Theme[] = [
   ...laneThemes,
   ...laneMoveThemes,
   ...ageingThemes,
+  ...limitThemes,
   ...inspectThemes,
   ...listThemes,
   ...keyValueThemes,
