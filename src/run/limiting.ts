@@ -131,17 +131,36 @@ export class Limiting {
     if (!this.#rules.set.has(id) && this.#rules.set.size >= MAX_SET) {
       throw new InvalidArgumentError('scope', `one of at most ${MAX_SET} with a rule that was set`);
     }
-    this.#rules.put(id, checked);
+    const before = this.#rules.set.get(id);
+    this.#put(id, checked);
+    try {
+      await this.#parts.keyValue.put(PREFIX + id, encodeValue(checked).slice());
+    } catch (error) {
+      // What is refused does not hold, unless another one was set meanwhile.
+      if (this.#rules.set.get(id) === checked) this.#put(id, before);
+      throw error;
+    }
+  }
+
+  #put(id: string, rule: AnyLimitRule | undefined): void {
+    if (rule === undefined) this.#rules.remove(id);
+    else this.#rules.put(id, rule);
     this.#changed();
-    await this.#parts.keyValue.put(PREFIX + id, encodeValue(checked).slice());
   }
 
   /** What options and definitions say holds again. @returns whether a rule was set. */
   async remove(given: unknown): Promise<boolean> {
     const id = scopeId(validateLimitScope(given));
-    if (!this.#rules.remove(id)) return false;
-    this.#changed();
-    await this.#parts.keyValue.delete(PREFIX + id);
+    const before = this.#rules.set.get(id);
+    if (before === undefined) return false;
+    this.#put(id, undefined);
+    try {
+      await this.#parts.keyValue.delete(PREFIX + id);
+    } catch (error) {
+      // It would hold again after a restart.
+      if (!this.#rules.set.has(id)) this.#put(id, before);
+      throw error;
+    }
     return true;
   }
 

@@ -1,4 +1,4 @@
-/** Permits that were taken for a claim which the broker then did not give. */
+/** What becomes of permits and rules when the store fails. */
 import { expect, it } from 'vitest';
 import type { Broker } from '#src/broker/broker.js';
 import { openMemory } from '#src/broker/memory.js';
@@ -30,10 +30,7 @@ function breakOnce(broker: Broker, isLater: boolean): void {
   };
 }
 
-it.each([
-  ['throws', false],
-  ['rejects', true],
-])('are there again when it %s', async (_, isLater) => {
+async function open() {
   const clock = new ManualClock();
   const options = validateRuntimeOptions(
     {
@@ -45,11 +42,11 @@ it.each([
     },
     { threads: () => 1, logger: silentLogger, clock },
   );
-  let starts = 0;
+  const told = { starts: 0 };
   const handlers = [{ name: 'one', pattern: false, options: {} }];
   const pool = new SimulatedPool(clock, 1, handlers, {
     started: () => {
-      starts++;
+      told.starts++;
       return { runMs: 0, outcome: { kind: 'completed', result: RESULT } };
     },
     ended: () => {},
@@ -63,16 +60,46 @@ it.each([
   await desk.load();
   await pool.start(coordinator.executor);
   coordinator.setHandlers(handlers);
+  const settle = () => quiet(clock, () => coordinator.limiting.limits.whenTold());
+  return { clock, backend, coordinator, desk, settle, told };
+}
+
+it.each([
+  ['throws', false],
+  ['rejects', true],
+])('permits of a claim are there again when the broker %s', async (_, isLater) => {
+  const { clock, backend, coordinator, desk, settle, told } = await open();
   breakOnce(backend.broker, isLater);
   coordinator.start();
-  const settle = () => quiet(clock, () => coordinator.limiting.limits.whenTold());
   const enqueued = desk.enqueue('one', 1, {});
   await settle();
   await enqueued;
   await settle();
   clock.advance(1_000);
   await settle();
-  expect(starts).toBe(1);
+  expect(told.starts).toBe(1);
   coordinator.stopStarting();
   await coordinator.limiting.close();
+});
+
+it('a rule that could not be written does not hold, and one that could not be removed does', async () => {
+  const { backend, desk } = await open();
+  const { keyValue } = backend;
+  const set = async () => (await desk.listLimits()).filter((each) => each.set !== undefined);
+  const [put, remove] = [keyValue.put.bind(keyValue), keyValue.delete.bind(keyValue)];
+  const [first, second] = [{ concurrency: 1 }, { concurrency: 2 }];
+  const refuse = () => Promise.reject(BROKEN);
+  keyValue.put = refuse;
+  keyValue.delete = refuse;
+  await expect(desk.setLimit('runtime', first)).rejects.toBe(BROKEN);
+  expect(await set()).toEqual([]);
+  keyValue.put = put;
+  await desk.setLimit('runtime', first);
+  keyValue.put = refuse;
+  await expect(desk.setLimit('runtime', second)).rejects.toBe(BROKEN);
+  await expect(desk.removeLimit('runtime')).rejects.toBe(BROKEN);
+  expect(await set()).toEqual([{ scope: 'runtime', rule: first, set: first }]);
+  keyValue.delete = remove;
+  expect(await desk.removeLimit('runtime')).toBe(true);
+  expect(await set()).toEqual([]);
 });
