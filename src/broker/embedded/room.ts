@@ -11,11 +11,28 @@ import type { Segment } from './segment.js';
 /** Lines looked at for one segment that needs room. Those that may not go yet are looked at again later. */
 const MOST_LOOKED_AT = 16;
 
+/**
+ * Lines with segments in memory, and where the last look has ended: one that began anew would pass by the
+ * places of all that have left.
+ */
+class Evictable {
+  readonly lines = new Set<Line>();
+  #left: Iterator<Line> | undefined;
+
+  /** Another one, until all have been looked at; then from the first one on. */
+  next(): Line | undefined {
+    this.#left ??= this.lines.values();
+    const { value, done } = this.#left.next();
+    if (done !== true) return value;
+    this.#left = undefined;
+    return undefined;
+  }
+}
+
 export class Room {
   readonly #core: Core;
-  /** Lines with segments in memory, longest there first. */
-  readonly #held = new Set<Line>();
-  readonly #limited = new Set<Line>();
+  readonly #held = new Evictable();
+  readonly #limited = new Evictable();
 
   constructor(core: Core) {
     this.#core = core;
@@ -23,14 +40,14 @@ export class Room {
 
   /** A segment of it has come into memory, or it is held or resumed now. */
   note(line: Line): void {
-    if (line.isHeld) this.#held.add(line);
-    else this.#held.delete(line);
-    if (line.kind === 'limit') this.#limited.add(line);
+    if (line.isHeld) this.#held.lines.add(line);
+    else this.#held.lines.delete(line);
+    if (line.kind === 'limit') this.#limited.lines.add(line);
   }
 
   forget(line: Line): void {
-    this.#held.delete(line);
-    this.#limited.delete(line);
+    this.#held.lines.delete(line);
+    this.#limited.lines.delete(line);
   }
 
   /** Makes room by what is held; where that is not enough, by lanes whose turn is not now. */
@@ -39,13 +56,13 @@ export class Room {
     if (others === 'evict others') this.#evictFrom(this.#limited);
   }
 
-  #evictFrom(lines: Set<Line>): void {
-    let looked = 0;
-    for (const line of lines) {
-      if (!this.#core.isWindowFull || looked++ >= MOST_LOOKED_AT) return;
+  #evictFrom(evictable: Evictable): void {
+    const { lines } = evictable;
+    for (let looked = 0; looked < MOST_LOOKED_AT && this.#core.isWindowFull && lines.size > 0; looked++) {
+      const line = evictable.next();
+      if (line === undefined || !this.#mayGo(line)) continue;
       lines.delete(line);
-      if (this.#mayGo(line)) this.#evict(line);
-      else lines.add(line);
+      this.#evict(line);
     }
   }
 
