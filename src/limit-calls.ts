@@ -33,7 +33,8 @@ export class LimitCalls {
   }
 
   /**
-   * Takes back what was set: options and definitions hold again. @returns whether anything was set.
+   * Takes back what was set: options and definitions hold again. What starts have taken stays counted, should
+   * the rule be set again. @returns whether anything was set.
    * @throws (rejects) as {@link LimitCalls.set}
    */
   remove(scope: LimitScope): Promise<boolean> {
