@@ -15,7 +15,7 @@ import type { Connection } from './connection.js';
 import { receivedNode } from './flow-nodes.js';
 import { type FlowAnswer, MAX_TASKS_PER_CALL, type Verbs } from './protocol.js';
 
-/** Flows of one client that are under way, those that go to the store in parts, and bytes kept of them. */
+/** Of one client: flows whose parts are under way, flows that go to the store in parts, and bytes kept. */
 const MAX_FLOWS = 16;
 const MAX_STAGED = 4;
 const MAX_KEPT_BYTES = 64 * 1024 * 1024;
@@ -28,6 +28,8 @@ interface Taking {
   /** Its last part has arrived. */
   isComplete: boolean;
   isDropped: boolean;
+  /** Ends its wait for room. */
+  readonly enough: AbortController;
 }
 
 export class FlowAnswering {
@@ -70,7 +72,7 @@ export class FlowAnswering {
       await this.#add(taking, args.nodes);
       if (!isLast) return 'later';
       const places = placesOf(args.wanted);
-      const accepted = await taking.flow.accept();
+      const accepted = await taking.flow.accept(taking.enough.signal);
       this.#takings.delete(call);
       return { value: await answerOf(accepted, places) };
     } catch (error) {
@@ -82,15 +84,23 @@ export class FlowAnswering {
     }
   }
 
-  /** The client wants nothing more of this call. @returns whether it was one of a flow. */
+  /** The client wants nothing more of this call. @returns whether it ends without an answer. */
   end(call: number): boolean {
     const taking = this.#takings.get(call);
-    if (taking !== undefined && taking !== 'refused') drop(taking).catch(() => {});
+    if (taking === undefined || taking === 'refused') return this.#takings.delete(call);
+    taking.enough.abort();
+    // Whole, it may have been let in by now: what became of it is the answer.
+    if (taking.isComplete) return false;
+    drop(taking).catch(() => {});
     return this.#takings.delete(call);
   }
 
+  /** Nobody is there for an answer. */
   close(): void {
-    for (const call of [...this.#takings.keys()]) this.end(call);
+    for (const [call, taking] of [...this.#takings]) {
+      this.end(call);
+      if (taking !== 'refused' && taking.isComplete) drop(taking).catch(() => {});
+    }
   }
 
   #begin({ head }: Verbs['flow']): Taking {
@@ -100,6 +110,7 @@ export class FlowAnswering {
       last: Promise.resolve(),
       isComplete: false,
       isDropped: false,
+      enough: new AbortController(),
     };
   }
 
@@ -136,10 +147,13 @@ export class FlowAnswering {
 
   /** @throws {QueueFullError} */
   #checkKept(): void {
-    const { size } = this.#takings;
-    if (size > MAX_FLOWS) throw new QueueFullError('Flows of this client under way', size, MAX_FLOWS);
+    let count = 0;
     let bytes = 0;
-    for (const taking of this.#takings.values()) if (taking !== 'refused') bytes += taking.flow.keptBytes;
+    for (const taking of this.#takings.values()) {
+      if (taking === 'refused' || !taking.isComplete) count++;
+      if (taking !== 'refused') bytes += taking.flow.keptBytes;
+    }
+    if (count > MAX_FLOWS) throw new QueueFullError('Flows of this client under way', count, MAX_FLOWS);
     if (bytes > MAX_KEPT_BYTES) {
       throw new QueueFullError('Bytes of flows of this client under way', bytes, MAX_KEPT_BYTES);
     }

@@ -10,6 +10,7 @@ import type { OpenCall } from './calls.js';
 import type { SentNode } from './flow-nodes.js';
 import { receivedView, type SentView } from './forms.js';
 import { type FlowAnswer, MAX_TASKS_PER_CALL, PART_BYTES, type Verb, type Verbs } from './protocol.js';
+import { untilAborted } from './waiting-enqueue.js';
 
 const IDS_PER_TURN = 10_000;
 /** About what a node has in a message beside its payload, and each of its parents. */
@@ -24,6 +25,8 @@ export interface RemoteFlowsParts {
 
 export class RemoteFlows implements FlowDesk {
   readonly #parts: RemoteFlowsParts;
+  /** Ends when no other flow is being sent in parts: the owner refuses too many at once. */
+  #last: Promise<void> = Promise.resolve();
 
   constructor(parts: RemoteFlowsParts) {
     this.#parts = parts;
@@ -31,12 +34,16 @@ export class RemoteFlows implements FlowDesk {
 
   async enqueue(plan: FlowPlan, head: FlowOptions): Promise<FlowReceipt> {
     const call = this.#parts.begin();
+    let signal: AbortSignal | undefined;
+    let sentAll: (() => void) | undefined;
     try {
       let nodes: SentNode[] = [];
       let bytes = 0;
       for (const node of plan.nodes) {
         if (call.isOver) break;
         if (nodes.length === MAX_TASKS_PER_CALL || bytes > PART_BYTES) {
+          sentAll ??= await this.#inLine();
+          if (call.isOver) break;
           call.send('flow', { head, nodes, more: true });
           await call.drained();
           // This process has other things to do as well.
@@ -47,14 +54,17 @@ export class RemoteFlows implements FlowDesk {
         const sent = this.#sentNode(node);
         nodes.push(sent);
         bytes += sizeOf(sent);
+        if (node.kind === 'task') signal ??= node.options?.signal;
       }
       if (call.isOver) call.drop();
       else call.send('flow', { head, nodes, wanted: wantedOf(plan) });
     } catch (error) {
       call.drop();
       throw error;
+    } finally {
+      sentAll?.();
     }
-    return receiptOf(plan, (await call.answer) as FlowAnswer);
+    return receiptOf(plan, (await untilAborted(call, signal)) as FlowAnswer);
   }
 
   get(id: FlowId): Promise<FlowView | undefined> {
@@ -89,6 +99,17 @@ export class RemoteFlows implements FlowDesk {
 
   delete(id: FlowId): Promise<void> {
     return this.#ask('flowDelete', { id });
+  }
+
+  /** @returns what to call when the next one may be sent in parts. */
+  async #inLine(): Promise<() => void> {
+    const before = this.#last;
+    let next!: () => void;
+    this.#last = new Promise((resolve) => {
+      next = resolve;
+    });
+    await before;
+    return next;
   }
 
   async #ask<Answer>(verb: Verb, args: Verbs[Verb]): Promise<Answer> {

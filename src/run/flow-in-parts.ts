@@ -21,8 +21,11 @@ interface Closed {
 
 /** What flows that come in at once have to do with each other. */
 export interface FlowAdmission {
-  /** Asked before one goes to the broker in parts; throws when too many do. */
-  checkRoom(): void;
+  /**
+   * Asked before one goes to the broker in parts; throws when too many do. What it returns is awaited, and
+   * called when that is over.
+   */
+  staging(): Promise<() => void> | undefined;
   /** Small ones go to the broker one by one: it takes in few at once, and these take a moment each. */
   inTurn<Value>(go: () => Promise<Value>): Promise<Value>;
 }
@@ -35,6 +38,8 @@ export class FlowInParts {
   /** For events: of each task its name and queue, of a join nothing; absent while nobody listens. */
   readonly #told: ({ readonly name: string; readonly queue: string } | undefined)[] | undefined;
   #intake: FlowIntake | undefined;
+  #isStaged = false;
+  #endStaging = (): void => {};
   #nodes: FlowNode[] = [];
   #bytes = 0;
   /** Those of the last part whose payloads are in files. */
@@ -54,7 +59,7 @@ export class FlowInParts {
 
   /** It goes to the broker in parts. */
   get isStaged(): boolean {
-    return this.#intake !== undefined;
+    return this.#isStaged;
   }
 
   /** Payloads that are in memory. */
@@ -80,15 +85,20 @@ export class FlowInParts {
     return this.#turn();
   }
 
-  /** Resolves when all of it is accepted. `abandon` it when it is not. */
-  async accept(): Promise<AcceptedFlow> {
+  /**
+   * Resolves when all of it is accepted. `abandon` it when it is not. One that goes to the broker as a whole
+   * comes in as a batch does where too much waits already.
+   * @param signal  Ends its wait for room, as do those of its tasks.
+   */
+  async accept(signal?: AbortSignal): Promise<AcceptedFlow> {
     const { promoter, idle } = this.#coordinator;
     this.#coordinator.checkOpen();
     const nodes = await this.#takeNodes();
-    const isSmall = this.#intake === undefined && nodes.length <= MAX_NODES_AT_ONCE;
-    const close = (): Promise<Closed> => this.#close(nodes);
-    const { flushed } = await (isSmall ? this.#admission.inTurn(close) : close());
-    const accepted = await flushed;
+    if (!this.#isStaged && nodes.length > MAX_NODES_AT_ONCE) await this.#beginStaging();
+    const accepted = await (this.#isStaged
+      ? this.#close(nodes).then(({ flushed }) => flushed)
+      : this.#acceptWhole(nodes, signal));
+    this.#endStaging();
     if (Number.isFinite(this.#dueAt)) promoter.due(this.#dueAt);
     idle.look();
     await this.#tell(accepted);
@@ -99,20 +109,56 @@ export class FlowInParts {
   async abandon(): Promise<void> {
     this.#nodes = [];
     this.#bytes = 0;
-    await this.#intake?.abandon();
+    await this.#intake?.abandon().finally(this.#endStaging);
     this.#coordinator.gather.drop(this.#apart);
     this.#coordinator.idle.look();
   }
 
   async #turn(): Promise<void> {
-    const isKept = this.#intake === undefined && this.#bytes <= MAX_KEPT_BYTES;
-    if (!isKept || this.#nodes.length > MAX_NODES_AT_ONCE) await this.#give(await this.#takeNodes());
+    const isKept = this.#bytes <= MAX_KEPT_BYTES && this.#nodes.length <= MAX_NODES_AT_ONCE;
+    if (!this.#isStaged && !isKept) await this.#beginStaging();
+    if (this.#isStaged) await this.#give(await this.#takeNodes());
     await new Promise(setImmediate);
   }
 
+  async #beginStaging(): Promise<void> {
+    const staging = this.#admission.staging();
+    this.#isStaged = true;
+    if (staging !== undefined) this.#endStaging = await staging;
+  }
+
+  async #acceptWhole(nodes: FlowNode[], signal: AbortSignal | undefined): Promise<AcceptedFlow> {
+    const { pressure, gather } = this.#coordinator;
+    const tasks = tasksOf(nodes);
+    if (signal !== undefined && tasks.length > 0) tasks[0] = { ...tasks[0]!, signal };
+    let release = (): void => {};
+    if (pressure.isOn && tasks.length > 0) {
+      gather.flush();
+      release = await pressure.hold(tasks);
+    }
+    const close = async (): Promise<Closed> => {
+      try {
+        return await this.#close(nodes);
+      } finally {
+        release();
+        release = () => {};
+      }
+    };
+    for (;;) {
+      try {
+        return await (await this.#admission.inTurn(close)).flushed;
+      } catch (error) {
+        if (tasks.length === 0) throw error;
+        await pressure.again(tasks, error);
+      }
+    }
+  }
+
   /** Resolves when the next flow may come, before this one is flushed. */
-  async #close(nodes: readonly FlowNode[]): Promise<Closed> {
+  async #close(nodes: FlowNode[]): Promise<Closed> {
     await this.#give(nodes);
+    // Given once, though the broker may have no room yet.
+    nodes.length = 0;
     this.#coordinator.checkOpen();
     // What was enqueued before in the same turn stands before it.
     this.#coordinator.gather.flush();
@@ -123,7 +169,7 @@ export class FlowInParts {
   }
 
   /** What came since the last time, its large payloads in files. */
-  async #takeNodes(): Promise<readonly FlowNode[]> {
+  async #takeNodes(): Promise<FlowNode[]> {
     const { gather } = this.#coordinator;
     const nodes = this.#nodes;
     this.#nodes = [];
@@ -140,7 +186,7 @@ export class FlowInParts {
 
   async #give(nodes: readonly FlowNode[]): Promise<void> {
     this.#coordinator.checkOpen();
-    if (this.#intake === undefined && nodes.length > MAX_NODES_AT_ONCE) this.#admission.checkRoom();
+    if (this.#isStaged) this.#coordinator.pressure.checkStaged(tasksOf(nodes));
     this.#intake ??= this.#flows.flow(this.#head);
     for (let from = 0; from < nodes.length; from += MAX_NODES_AT_ONCE) {
       await this.#intake.add(nodes.slice(from, from + MAX_NODES_AT_ONCE));
@@ -157,4 +203,8 @@ export class FlowInParts {
       events.tell({ kind: 'enqueued', taskId: nodes.ticket(at).id, ...of, at: clock.now() });
     }
   }
+}
+
+function tasksOf(nodes: readonly FlowNode[]): NewTask[] {
+  return nodes.flatMap((node) => (node.kind === 'task' ? [node.task] : []));
 }

@@ -143,7 +143,7 @@ export class Gather {
       try {
         return await this.apart(task);
       } catch (error) {
-        await this.#pressure.again(task, error);
+        await this.#pressure.again([task], error);
       }
     }
   }

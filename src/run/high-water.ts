@@ -86,6 +86,17 @@ export class HighWater {
     this.#comeTo(this.#all, count);
   }
 
+  /** These are let in, and placed a little later: until this is released they count as waiting. */
+  hold(demand: Demand): () => void {
+    const count = (sign: 1 | -1): void => {
+      for (const [queue, tasks] of demand) {
+        for (const mark of [this.#byQueue.get(queue), this.#all]) mark?.hold(sign * tasks);
+      }
+    };
+    count(1);
+    return () => count(-1);
+  }
+
   /** Tells of the marks that are not under pressure any more. */
   relieve(): void {
     for (const mark of this.#reached) {
@@ -134,6 +145,7 @@ class Mark implements MarkFacts {
   readonly #host: HighWaterHost;
   #look = -1;
   #isExact = false;
+  #held = 0;
 
   constructor(queue: string | undefined, limit: number, host: HighWaterHost) {
     this.queue = queue;
@@ -145,7 +157,7 @@ class Mark implements MarkFacts {
     if (look !== this.#look) {
       this.#look = look;
       this.#isExact = false;
-      this.waiting = this.#host.waiting(this.queue);
+      this.waiting = this.#host.waiting(this.queue) + this.#held;
     }
     return this.#isWithin(this.limit - count);
   }
@@ -156,8 +168,13 @@ class Mark implements MarkFacts {
     return !this.#isWithin(this.limit - 1);
   }
 
+  /** Counts from the next look on. */
+  hold(count: number): void {
+    this.#held += count;
+  }
+
   waitingNow(): number {
-    return this.#host.waiting(this.queue) - this.#host.started(this.queue);
+    return this.#host.waiting(this.queue) + this.#held - this.#host.started(this.queue);
   }
 
   #isWithin(most: number): boolean {

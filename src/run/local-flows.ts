@@ -28,12 +28,17 @@ export interface LocalFlowsParts {
   readonly concealed: (view: TaskView) => TaskView;
 }
 
+/** Flows of this process that go to the broker in parts at once: a part of those that it takes in. */
+const STAGED_AT_ONCE = 4;
 /** Members named in one turn. */
 const MEMBERS_PER_TURN = 10_000;
 
 export class LocalFlows implements FlowDesk {
   readonly #parts: LocalFlowsParts;
   #last: Promise<unknown> = Promise.resolve();
+  #staged = 0;
+  /** Who waits for one of these to be over. */
+  readonly #line: (() => void)[] = [];
 
   constructor(parts: LocalFlowsParts) {
     this.#parts = parts;
@@ -56,14 +61,18 @@ export class LocalFlows implements FlowDesk {
     }
   }
 
-  /** A flow whose nodes come one by one. @throws {StoppedError} {@link UnsupportedError} */
-  begin({ name, retentionMs }: FlowOptions, checkRoom = (): void => {}): FlowInParts {
+  /**
+   * A flow whose nodes come one by one.
+   * @param checkRoom  Asked before it goes to the broker in parts; otherwise it waits in line for that.
+   * @throws {StoppedError} {@link UnsupportedError}
+   */
+  begin({ name, retentionMs }: FlowOptions, checkRoom?: () => void): FlowInParts {
     const { coordinator } = this.#parts;
     coordinator.checkOpen();
     const kept = { retentionMs: { ...DEFAULT_RULES.retentionMs, ...retentionMs } };
     const head: FlowHead = name === undefined ? kept : { ...kept, name };
     return new FlowInParts(this.#flows, head, coordinator, {
-      checkRoom,
+      staging: () => (checkRoom === undefined ? this.#staging() : void checkRoom()),
       inTurn: (go) => this.#inTurn(go),
     });
   }
@@ -112,6 +121,19 @@ export class LocalFlows implements FlowDesk {
     const done = this.#last.then(go);
     this.#last = done.catch(() => {});
     return done;
+  }
+
+  async #staging(): Promise<() => void> {
+    if (this.#staged < STAGED_AT_ONCE) this.#staged++;
+    else await new Promise<void>((resolve) => this.#line.push(resolve));
+    let isOver = false;
+    return () => {
+      if (isOver) return;
+      isOver = true;
+      const next = this.#line.shift();
+      if (next === undefined) this.#staged--;
+      else next();
+    };
   }
 
   /** After what was enqueued before in the same turn. @throws {StoppedError} {@link UnsupportedError} */

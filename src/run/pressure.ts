@@ -126,11 +126,20 @@ export class Pressure {
   }
 
   /**
-   * Resolves when another try is worth while, for a task that waits; rejects with the error for any other.
+   * Room for tasks that are placed together, and a little later.
+   * @returns what to call once they are, or will not be.
+   * @throws (rejects) as {@link Pressure.batch}
    */
-  again(task: NewTask, error: unknown): Promise<void> {
+  hold(tasks: readonly NewTask[]): Promise<() => void> {
+    return this.batch(tasks, () => this.#highWater.hold(demandOf(tasks)));
+  }
+
+  /**
+   * Resolves when another try is worth while, for tasks that wait; rejects with the error for any others.
+   */
+  again(tasks: readonly NewTask[], error: unknown): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.refused(this.#batchOf([task], resolve, reject), error);
+      this.refused(this.#batchOf(tasks, resolve, reject), error);
     });
   }
 
@@ -144,7 +153,7 @@ export class Pressure {
     if (whenFull !== 'shed' && !isKnown(task, this.#host.broker)) await this.batch([task], () => {});
   }
 
-  /** Of a batch that is staged, which neither waits nor sheds. @throws {QueueFullError} */
+  /** Of a batch or flow that is staged, which neither waits nor sheds. @throws {QueueFullError} */
   checkStaged(tasks: readonly NewTask[]): void {
     if (!this.#highWater.isSet) return;
     this.#highWater.look();

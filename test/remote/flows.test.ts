@@ -81,6 +81,14 @@ describe('a flow of a client', () => {
     expect(countsOf(rig)).toEqual({ ready: 1 });
   });
 
+  it('in parts waits for its turn among others of its client', async () => {
+    const rig = await connect();
+    const count = 18;
+    const plan = planOf(1_001);
+    await Promise.all(Array.from({ length: count }, () => rig.desk.flows.enqueue(plan, {})));
+    expect((await rig.backend.flows!.list(100)).flows.length).toBe(count);
+  });
+
   it('is one of few that have begun', async () => {
     const rig = await connect();
     const part = { head: {}, nodes: [], more: true };

@@ -23,6 +23,11 @@ async function ends(promises: readonly Promise<unknown>[]): Promise<string[]> {
   return settled.map((each) => (each.status === 'fulfilled' ? 'in' : (each.reason.code ?? each.reason.name)));
 }
 
+function aborter(): { signal: AbortSignal; abort: (reason: Error) => void } {
+  const controller = new AbortController();
+  return { signal: controller.signal, abort: (reason) => controller.abort(reason) };
+}
+
 const WAIT: EnqueueOptions = { whenFull: 'wait' };
 const SHED: EnqueueOptions = { whenFull: 'shed' };
 
@@ -220,10 +225,65 @@ describe.each(CALLERS)('beyond maxWaiting, on %s', (kind) => {
     expect((await runtime.counts()).get('default')).toMatchObject({ ready: 2, cancelled: 0 });
   });
 
-  it('a batch of many is refused as a whole', { timeout: 20_000 }, async () => {
+  it('a flow comes in as a whole, at once, later or never', async () => {
+    const gate = new Gate();
+    const runtime = await busy(kind, { queues: { default: { maxWaiting: 3 } } }, gate);
+    const { signal, abort } = aborter();
+    const flow = (count: number, options: EnqueueOptions = {}) =>
+      runtime.flow((f) => {
+        const all = f.group(Array.from({ length: count - 1 }, (_, at) => f.task('echo', at, options)));
+        all.then(f.task('echo', 'end', options));
+      });
+    expect(await ends([flow(2)])).toEqual(['in']);
+    const error = await rejection(flow(2));
+    expect(error).toMatchObject({ ...FULL, pending: 4, limit: 3, queue: 'default' });
+    expect(await rejection(flow(4, WAIT))).toMatchObject({ ...FULL, limit: 3 });
+    const aborted = flow(2, { ...WAIT, signal });
+    const later = flow(3, WAIT);
+    await gate.settle();
+    abort(new Error('enough'));
+    expect(await rejection(aborted)).toMatchObject({ message: 'enough' });
+    expect((await runtime.flows.list()).flows.length).toBe(1);
+    expect((await runtime.counts()).get('default')).toMatchObject({ ready: 1, blocked: 1, dead: 0 });
+    gate.open('busy');
+    await later;
+    await runtime.whenIdle();
+    expect((await runtime.counts()).get('default')).toMatchObject({ completed: 5 });
+  });
+
+  it('many flows at once go no further than there is room', async () => {
+    const runtime = await busy(kind, { maxWaiting: 10 });
+    const three = () => runtime.flow((f) => void f.group([0, 1, 2].map((at) => f.task('echo', at))));
+    const one = () => runtime.enqueue('echo', 0);
+    const all = [three(), three(), one(), three(), three(), one(), one()];
+    await Promise.allSettled(all);
+    const counts = (await runtime.counts()).get('default');
+    expect(counts!.ready).toBeGreaterThanOrEqual(8);
+    expect(counts!.ready).toBeLessThanOrEqual(10);
+  });
+
+  it('less important tasks make way for a flow that sheds', async () => {
+    const runtime = await busy(kind, { queues: { default: { maxWaiting: 3 } } });
+    const low = await runtime.enqueue('echo', 'low', { priority: 'low' });
+    await runtime.enqueueBatch([0, 1].map((payload) => ({ name: 'echo', payload })));
+    const flow = (count: number) =>
+      runtime.flow((f) => {
+        for (let at = 0; at < count; at++) f.task('echo', at, SHED);
+      });
+    expect(await rejection(flow(2))).toMatchObject(FULL);
+    await flow(1);
+    expect(await rejection(low.result())).toMatchObject({ reason: 'shed' });
+  });
+
+  it('a batch or flow of many is refused as a whole', { timeout: 20_000 }, async () => {
     const runtime = await busy(kind, { maxWaiting: 20_500 });
     const batch = Array.from({ length: 21_000 }, () => ({ name: 'noop' as const, payload: undefined }));
     expect(await rejection(runtime.enqueueBatch(batch))).toMatchObject({ ...FULL, limit: 20_500 });
+    const flow = runtime.flow((f) => {
+      for (const { name } of batch) f.task(name, undefined);
+    });
+    expect(await rejection(flow)).toMatchObject({ ...FULL, limit: 20_500 });
+    expect((await runtime.flows.list()).flows).toEqual([]);
     await runtime.enqueueBatch(batch.slice(0, 20_400));
     expect((await runtime.counts()).get('default')).toMatchObject({ ready: 20_400, blocked: 0 });
   });
