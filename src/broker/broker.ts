@@ -16,7 +16,7 @@ import type { Claim, Head, Hold, OrderRules, Verdict } from './claims.js';
 import type { Flows } from './flows.js';
 import type { Inspect } from './inspect.js';
 import type { FactChange, KeyValue } from './key-value.js';
-import type { Settlement } from './settlement.js';
+import type { Otherwise, Settlement } from './settlement.js';
 import type { Settled, Stage, Ticket } from './tickets.js';
 
 export type { Ageing, Aside, Claim, Head, Hold, OrderRules, Verdict } from './claims.js';
@@ -112,9 +112,11 @@ export interface Broker {
    * Ends claims. All effects of one settlement are one transaction (or happen in the stated order: result if
    * absent, next tasks under fixed ids, then acknowledge). A claim that was settled before is refused and
    * counted (`lost`).
+   * @param otherwise  Told at once of each whose claim ends otherwise: see `Effects.next`; members of a flow
+   *   that is being cancelled.
    * @returns  When all of it is flushed. Rejects with {@link StoreFencedError} when it could not be.
    */
-  settle(settlements: readonly Settlement[]): Promise<void>;
+  settle(settlements: readonly Settlement[], otherwise?: Otherwise): Promise<void>;
   /** How many settlements were refused because their claim had ended before. */
   readonly lostSettlements: number;
 

@@ -25,6 +25,9 @@ interface Final {
   readonly tally: Tally;
 }
 
+/** Told of a settlement whose claim ends otherwise. */
+export type Otherwise = (given: Settlement, ending: Settlement) => void;
+
 interface Effects {
   /** Absent when the task never started, for example because it was stale. */
   readonly attempt?: Attempt;

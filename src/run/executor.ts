@@ -103,7 +103,13 @@ export class Executor implements PoolListener<RunningItem> {
     }
     if (settlements.length > 0) {
       this.#ended(running, settlements.length);
-      this.#host.broker.settle(settlements).catch(() => {});
+      const endings: Settlement[] = [];
+      this.#host.broker
+        .settle(settlements, (_released, ending) => endings.push(ending))
+        .then(
+          () => (endings.length > 0 ? this.#host.told(endings) : undefined),
+          () => {},
+        );
       this.#neverStarted(settlements);
     }
     return settlements.length;
@@ -252,14 +258,17 @@ export class Executor implements PoolListener<RunningItem> {
 
   #settle(settlements: readonly Settlement[]): void {
     if (settlements.length === 0) return;
-    const flushed = this.#host.broker.settle(settlements);
-    this.#host.settled(settlements);
+    let endings = settlements;
+    const flushed = this.#host.broker.settle(settlements, (given, ending) => {
+      endings = endings.map((each) => (each === given ? ending : each));
+    });
+    this.#host.settled(endings);
     if (!this.#host.wantsTold()) {
       flushed.catch(() => {});
       return;
     }
     flushed.then(
-      () => this.#host.told(settlements),
+      () => this.#host.told(endings),
       () => {},
     );
   }

@@ -19,6 +19,8 @@ import {
 type FlowRuntime = Runtime<typeof tasks>;
 /** More than one commit lets go. */
 const MANY = 1_500;
+/** Each of them would wait for each of a thousand that are added: too many edges. */
+const CHILDREN = 101;
 
 async function openFlows(where: string, options: TestOptions = {}): Promise<FlowRuntime> {
   return (await open(where, {
@@ -112,6 +114,19 @@ describe.each(RUNTIMES)('what a flow does by itself (%s)', (kind) => {
     );
     expect(new Set(flows.map(({ id }) => id)).size).toBe(100);
     expect((await runtime.counts()).get('default')).toMatchObject({ ready: 100, blocked: 100 });
+  });
+});
+
+describe('a member whose settlement is refused by its flow', () => {
+  it('is told of as it has ended: it added too many', async () => {
+    const runtime = await openFlows('memory');
+    const heard = listen(runtime);
+    await runtime.flow((f) => {
+      const grows = f.task('grows', 1_000);
+      for (let at = 0; at < CHILDREN; at++) f.task('echo', at, { after: { grows } });
+    });
+    await heard.until((event) => event.kind !== 'flow');
+    expect(heard.events).toMatchObject([{ kind: 'dead', name: 'grows', reason: 'flow-full' }]);
   });
 });
 

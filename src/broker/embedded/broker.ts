@@ -23,6 +23,7 @@ import type {
   Verdict,
 } from '../broker.js';
 import type { FactChange } from '../key-value.js';
+import type { Otherwise } from '../settlement.js';
 import { type BlobFiles, EmbeddedBlobs } from './blobs.js';
 import type { EmbeddedClaim } from './claim.js';
 import { Claiming } from './claiming.js';
@@ -154,8 +155,8 @@ export class EmbeddedBroker implements Broker {
     return this.#hold(claims as readonly EmbeddedClaim[]);
   }
 
-  settle(settlements: readonly Settlement[]): Promise<void> {
-    return this.#settling.settle(settlements);
+  settle(settlements: readonly Settlement[], otherwise?: Otherwise): Promise<void> {
+    return this.#settling.settle(settlements, otherwise);
   }
 
   note(claim: Claim, note: Note): void {

@@ -3,6 +3,7 @@
  */
 import type { NewTask } from '../../task/task.js';
 import type { Settlement } from '../broker.js';
+import type { Otherwise } from '../settlement.js';
 import type { EmbeddedClaim } from './claim.js';
 import { type Core, finalKey } from './core.js';
 import { taskKey } from './keys.js';
@@ -26,7 +27,7 @@ export class Settling {
     this.#enqueue = enqueue;
   }
 
-  settle(settlements: readonly Settlement[]): Promise<void> {
+  settle(settlements: readonly Settlement[], otherwise?: Otherwise): Promise<void> {
     const { commits } = this.#core;
     if (commits.ended !== undefined) return Promise.reject(commits.ended);
     let isReady = false;
@@ -41,6 +42,7 @@ export class Settling {
       claim.segment.claims[claim.index] = undefined;
       const isMember = claim.record?.meta.flow !== undefined;
       const ending = isMember ? this.#core.flows.settlementOf(claim.record, settlement) : settlement;
+      if (ending !== settlement) otherwise?.(settlement, ending);
       if (ending.kind === 'released') {
         this.#release(claim, ending.suspect);
         isReady = true;

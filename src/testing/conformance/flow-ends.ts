@@ -99,7 +99,11 @@ export const flowEndThemes: readonly Theme[] = [
           const flow = await sketch(probe, { a: {}, b: { after: ['a'] } });
           const claims = await probe.take();
           await flowsOf(probe).cancel(flow.id, 'enough');
-          await probe.retry(claims, 10);
+          const told: unknown[] = [];
+          await probe.broker.settle([probe.scheduled(claims[0]!, 10)], (given, { kind, claim }) => {
+            told.push(given.kind, kind, claim.id);
+          });
+          assert.deepEqual(told, ['scheduled', 'cancelled', flow.idOf('a')]);
           assert.equal(await flow.progress(), 'cancelled 0 of 2, 2 cancelled');
           assert.equal((await probe.view(flow.idOf('a'))).attempts.length, 1);
         },

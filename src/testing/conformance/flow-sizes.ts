@@ -179,7 +179,15 @@ export const flowSizeThemes: readonly Theme[] = [
         async (probe) => {
           const flow = await wide(probe);
           const texts = Array.from({ length: 101 }, (_, at) => `added ${at}`);
-          await probe.complete(await probe.take(), { next: added(probe, ...texts) });
+          const [top] = await probe.take();
+          let reason: string | undefined;
+          await probe.broker.settle(
+            [probe.completed(top!, { next: added(probe, ...texts) })],
+            (_given, ending) => {
+              reason = ending.kind === 'dead' ? ending.reason : ending.kind;
+            },
+          );
+          assert.equal(reason, 'flow-full');
           await until('all are dead', async () => (await flow.view()).state === 'dead');
           assert.equal(await flow.reason('top'), 'flow-full');
           assert.deepEqual(await probe.take(), []);
