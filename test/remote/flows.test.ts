@@ -51,7 +51,7 @@ describe('a flow of a client', () => {
 
   it('leaves nothing when its connection ends in the middle', async () => {
     const rig = await connect();
-    const refused = rejection(rig.desk.flows.enqueue(planOf(60_000), {}));
+    const refused = rejection(rig.desk.flows.enqueue(planOf(30_000), {}));
     await until(() => (countsOf(rig).blocked ?? 0) > 0);
     rig.socket.destroy();
     expect(await refused).toMatchObject({ code: 'ERR_MILLRACE_DISCONNECTED' });

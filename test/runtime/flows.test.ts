@@ -293,10 +293,10 @@ describe.each(BACKENDS)('a flow (%s)', (kind) => {
   });
 });
 
-/** A client has the store of the other. */
-describe.each(['memory', 'client'] as const)('a large flow (%s)', (kind) => {
+/** Those of clients are in `remote/flows.test.ts`. */
+describe('a large flow', () => {
   it('is taken in, in several commits', async () => {
-    const runtime = await openFlows(kind, { autostart: false });
+    const runtime = await openFlows('memory', { autostart: false });
     const flow = await runtime.flow((f) => {
       const all = f.group(Array.from({ length: LARGE }, (_, at) => f.task('echo', at)));
       return { all, last: f.task('weigh', undefined, { after: { all } }) };
