@@ -109,7 +109,11 @@ export class FlowInParts {
   async abandon(): Promise<void> {
     this.#nodes = [];
     this.#bytes = 0;
-    await this.#intake?.abandon().finally(this.#endStaging);
+    try {
+      await this.#intake?.abandon();
+    } finally {
+      this.#endStaging();
+    }
     this.#coordinator.gather.drop(this.#apart);
     this.#coordinator.idle.look();
   }

@@ -117,6 +117,18 @@ describe.each(RUNTIMES)('what a flow does by itself (%s)', (kind) => {
   });
 });
 
+describe('large flows that are refused', () => {
+  it('make room for others in the line', async () => {
+    const runtime = await openFlows('memory', { autostart: false, maxWaiting: 1 });
+    for (let at = 0; at < 5; at++) {
+      const large = runtime.flow(
+        (f) => void f.group(Array.from({ length: 20_001 }, () => f.task('echo', 0))),
+      );
+      expect(await rejection(large)).toMatchObject({ code: 'ERR_MILLRACE_QUEUE_FULL', limit: 1 });
+    }
+  });
+});
+
 describe('a member whose settlement is refused by its flow', () => {
   it('is told of as it has ended: it added too many', async () => {
     const runtime = await openFlows('memory');
