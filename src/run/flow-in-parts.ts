@@ -6,6 +6,7 @@
 import type { AcceptedFlow, FlowHead, FlowIntake, FlowNode, Flows } from '../broker/flows.js';
 import { MAX_NODES_AT_ONCE } from '../broker/flows.js';
 import type { EpochMs } from '../clock.js';
+import { StoppedError } from '../errors.js';
 import type { NewTask } from '../task/task.js';
 import type { Coordinator } from './coordinator.js';
 
@@ -39,6 +40,7 @@ export class FlowInParts {
   readonly #told: ({ readonly name: string; readonly queue: string } | undefined)[] | undefined;
   #intake: FlowIntake | undefined;
   #isStaged = false;
+  #isAbandoned = false;
   #endStaging = (): void => {};
   #nodes: FlowNode[] = [];
   #bytes = 0;
@@ -107,6 +109,7 @@ export class FlowInParts {
 
   /** Resolves when nothing of it is left; does nothing once it is accepted. */
   async abandon(): Promise<void> {
+    this.#isAbandoned = true;
     this.#nodes = [];
     this.#bytes = 0;
     try {
@@ -189,6 +192,8 @@ export class FlowInParts {
   }
 
   async #give(nodes: readonly FlowNode[]): Promise<void> {
+    // While it waited; the files of its payloads are gone.
+    if (this.#isAbandoned) throw new StoppedError('The flow');
     this.#coordinator.checkOpen();
     if (this.#isStaged) this.#coordinator.pressure.checkStaged(tasksOf(nodes));
     this.#intake ??= this.#flows.flow(this.#head);
