@@ -151,7 +151,8 @@ export class Access<Module = AnyModule> extends Control {
   /**
    * Puts in tasks of which some wait for others, all or none of them: `build` adds them, and returns those of
    * which it wants handles, by names of its own. Resolves when the flow is flushed. Payloads must not be
-   * changed until then. More than 2,000 tasks, groups and parents are stored in several commits.
+   * changed until then. More than 2,000 tasks, groups and parents are stored in several commits. Beyond
+   * `maxWaiting` it is let in as {@link Access.enqueueBatch}.
    * @throws (rejects) as {@link Access.enqueue} and the methods of {@link FlowBuilder}; with a cycle
    *   {@link InvalidArgumentError}.
    * @throws (rejects) {@link UnknownTaskError} {@link ResultExpiredError} for a task enqueued earlier that

@@ -41,6 +41,8 @@ export class FlowInParts {
   #intake: FlowIntake | undefined;
   #isStaged = false;
   #isAbandoned = false;
+  /** The broker has some of the last nodes: then there is no second try. */
+  #isHalfGiven = false;
   #endStaging = (): void => {};
   #nodes: FlowNode[] = [];
   #bytes = 0;
@@ -155,7 +157,7 @@ export class FlowInParts {
       try {
         return await (await this.#admission.inTurn(close)).flushed;
       } catch (error) {
-        if (tasks.length === 0) throw error;
+        if (tasks.length === 0 || this.#isHalfGiven) throw error;
         await pressure.again(tasks, error);
       }
     }
@@ -197,9 +199,11 @@ export class FlowInParts {
     this.#coordinator.checkOpen();
     if (this.#isStaged) this.#coordinator.pressure.checkStaged(tasksOf(nodes));
     this.#intake ??= this.#flows.flow(this.#head);
+    this.#isHalfGiven = true;
     for (let from = 0; from < nodes.length; from += MAX_NODES_AT_ONCE) {
       await this.#intake.add(nodes.slice(from, from + MAX_NODES_AT_ONCE));
     }
+    this.#isHalfGiven = false;
   }
 
   async #tell({ nodes }: AcceptedFlow): Promise<void> {
