@@ -108,10 +108,9 @@ export class Coordinator implements ExecutorHost {
     this.#dispatcher = new Dispatcher(dispatcherHost, broker, pool, executor, registry, limiting, clock);
     this.promoter = new Promoter(this.broker, this.clock);
     this.pruner = new Pruner(this.broker, this.clock);
-    const { front, gather, telling } = this;
-    const due = (at: number): void => this.promoter.due(at);
+    const { front, gather, telling, events, idle, promoter } = this;
+    const due = (at: number): void => promoter.due(at);
     this.scheduler = new Scheduler({ backend, options, front, gather, telling, due });
-    const { events, idle, promoter } = this;
     if (backend.flows !== undefined) {
       listenToFlows(backend.flows, { events, idle, promoter, now: () => clock.now() });
     }
@@ -181,6 +180,7 @@ export class Coordinator implements ExecutorHost {
 
   /** Nothing is left to do, and all of that is flushed: nothing would run again after a crash. */
   async whenIdle(): Promise<void> {
+    this.gather.flush();
     await this.idle.whenIdle();
     if (!this.#isClosed) await this.broker.settle([]);
   }

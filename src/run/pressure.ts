@@ -275,13 +275,9 @@ export class Pressure {
   /** Somebody of this level or above waits for the same room. */
   #behind(queue: string, level: number): QueueFullError | undefined {
     const { count } = this.#room;
+    const { maxPendingEnqueues: most } = this.#options;
     if (count === 0 || !this.#room.isBefore(queue, level)) return undefined;
-    return new QueueFullError(
-      'Enqueues that wait for room',
-      count + 1,
-      this.#options.maxPendingEnqueues,
-      queue,
-    );
+    return new QueueFullError('Enqueues that wait for room', count + 1, most, queue);
   }
 
   /** Time may bring room as well: handlers start, others empty the disk. */

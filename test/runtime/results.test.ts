@@ -42,6 +42,13 @@ describe.each(BACKENDS)('a result (%s)', (kind) => {
     expect(new Set(handles.map(({ id }) => id)).size).toBe(1_000);
   });
 
+  it('is there when idle, also of a task whose enqueue nobody has awaited', async () => {
+    const runtime = await open(kind);
+    const handle = runtime.enqueue('echo', 'soon');
+    await runtime.whenIdle();
+    expect(await (await handle).state()).toBe('completed');
+  });
+
   it('is undefined for a handler that returns nothing', async () => {
     const runtime = await open(kind);
     expect(await runtime.run('noop', undefined)).toBeUndefined();
