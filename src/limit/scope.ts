@@ -17,6 +17,11 @@ import { Turns, type Waiter } from './turns.js';
 export const BUCKET_PREFIX = 'limit/bucket/';
 /** A scope is kept so long after it was asked last. */
 const KEPT_MS = 10_000;
+/**
+ * Where lanes come in moves on with each start, up to this far before the virtual time: were it that, those
+ * behind it would wait for as long as new lanes come in.
+ */
+const AHEAD = 1 / 8;
 /** So many passes are kept before old ones are looked for. */
 const MIN_PASSES = 64;
 
@@ -52,6 +57,8 @@ export class Scope {
   #owed = 0;
   /** Stride scheduling among its lanes; see `turns.ts`. */
   #virtualTime = 0;
+  /** Where lanes come in, once the virtual time has not passed it. */
+  #entry = 0;
   #passes: Map<string, number> | undefined;
   #passLimit = MIN_PASSES;
 
@@ -101,10 +108,10 @@ export class Scope {
 
   /** One starts: `lackMs` was 0. */
   take(lane: string, weight: number, cost: number): Taken {
+    this.#passed(lane, weight);
     this.leave(lane);
     this.misses = 0;
     this.#inUse++;
-    this.#passed(lane, weight);
     const tokens = this.#isPaced ? this.#bucket!.take(cost) : 0;
     return { scope: this, tokens, quota: this.#isCounted ? this.#quota!.take(cost) : undefined };
   }
@@ -122,9 +129,10 @@ export class Scope {
     if (quota !== undefined) this.#quota?.giveBack(quota);
   }
 
-  /** Where a lane stands among those that wait. */
+  /** Where a lane stands among those that wait: one that has not just had its turn comes in anew. */
   passOf(lane: string): number {
-    return Math.max(this.#passes?.get(lane) ?? 0, this.#virtualTime);
+    const own = this.#passes?.get(lane) ?? -1;
+    return own >= this.#virtualTime ? own : Math.max(this.#entry, this.#virtualTime);
   }
 
   resume(waiter: Waiter): void {
@@ -181,8 +189,9 @@ export class Scope {
   }
 
   #passed(lane: string, weight: number): void {
-    const pass = this.passOf(lane);
+    const pass = Math.max(this.#resumed?.get(lane)?.pass ?? 0, this.#virtualTime);
     this.#virtualTime = pass;
+    this.#entry = Math.min(Math.max(this.#entry, pass) + 1 / (this.turns.size + 1), pass + AHEAD);
     // Of a key, only the lines of several queues take turns.
     if (this.turns.size === 0 && this.#passes === undefined) return;
     this.#passes ??= new Map();

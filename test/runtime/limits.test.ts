@@ -186,6 +186,19 @@ describe('limits of the options', () => {
     expect(shares).toEqual([15, 5, 5]);
   });
 
+  it('keep no lane waiting for ever at a limit that all share, while new lanes come in', async () => {
+    const total = { tokenBucket: { capacity: 1, refillPerSec: 1_000 } };
+    const runtime = await openTest({ limits: { tasks: { plain: { limitKey: 'of', total } } } });
+    for (const key of ['old', 'old', 'old', 'b', 'c']) await runtime.enqueue('plain', { of: key });
+    const order: string[] = [];
+    for (let next = 0; next < 120; next++) {
+      await runtime.enqueue('plain', { of: `new ${next}` });
+      for (const { result } of await runtime.runAll()) order.push((result as { of: string }).of);
+      await runtime.advance(1);
+    }
+    expect(order.filter((key) => key === 'old').length).toBe(3);
+  });
+
   it('take the key from a function of the host', async () => {
     const runtime = await openTest({
       hooks: { plain: { limitKey: (payload: { a: number; b: number }) => String(payload.a + payload.b) } },
