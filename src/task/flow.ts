@@ -147,7 +147,10 @@ export class FlowBuilder<Module = never> {
     checkName('label', label);
     if (parents === undefined) return;
     addLabel(node, label, at);
-    if (!Array.isArray(parents)) return this.#addParent(node, label, parents, at);
+    if (!Array.isArray(parents)) {
+      this.#addParent(node, label, parents, at);
+      return;
+    }
     // Not `forEach`, which passes over holes.
     for (const [index, parent] of parents.entries()) this.#addParent(node, label, parent, `${at}[${index}]`);
   }
