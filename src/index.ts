@@ -65,7 +65,6 @@ export type {
   FlowTaskOptions,
   Parent,
   Parents,
-  WhenParentDies,
 } from './task/flow-types.js';
 export type {
   BucketRate,
@@ -75,7 +74,7 @@ export type {
   Quota,
   TaskLimits,
 } from './task/limit-rule.js';
-export type { ParentOutcome, ParentResults, ParentsOptions } from './task/parents.js';
+export type { ParentOutcome, ParentResults, ParentsOptions, WhenParentDies } from './task/parents.js';
 export type { StoredError } from './task/stored-error.js';
 export type { Attempt, AttemptOutcome, FinalState, LogLine, TaskId, TaskState } from './task/task.js';
 export type { BackoffPolicy, PriorityName, RetentionMs, TaskOptions } from './task/task-options.js';

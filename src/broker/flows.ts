@@ -24,8 +24,7 @@
  * of a bounded size, also after a restart, and nothing is released twice or forgotten.
  */
 import type { EpochMs } from '../clock.js';
-import type { WhenParentDies } from '../task/flow-types.js';
-import type { ParentsPage } from '../task/parents.js';
+import type { ParentsPage, WhenParentDies } from '../task/parents.js';
 import type { FinalState, NewTask, TaskId } from '../task/task.js';
 import type { RetentionMs } from '../task/task-options.js';
 import type { Claim } from './broker.js';
@@ -52,7 +51,6 @@ export const MAX_LABEL_CHARS = 128;
 /** Parents in one page. */
 export const MAX_PARENTS_LISTED = 1_000;
 
-export type { WhenParentDies } from '../task/flow-types.js';
 export type { ParentsPage, ParentView } from '../task/parents.js';
 
 /**

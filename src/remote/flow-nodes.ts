@@ -4,12 +4,8 @@
  */
 import { InvalidArgumentError } from '../errors.js';
 import type { EncodedTask } from '../run/front.js';
-import {
-  type PlannedEdge,
-  type PlannedJoin,
-  WHEN_PARENT_DIES,
-  type WhenParentDies,
-} from '../task/flow-types.js';
+import type { PlannedEdge, PlannedJoin } from '../task/flow-types.js';
+import { WHEN_PARENT_DIES, type WhenParentDies } from '../task/parents.js';
 
 export type SentNode = SentTask | PlannedJoin;
 

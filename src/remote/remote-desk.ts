@@ -6,11 +6,12 @@
 import { MAX_BATCH_TASKS, type Settled } from '../broker/broker.js';
 import { DisconnectedError, QueueFullError, StoppedError } from '../errors.js';
 import type { EnqueueOptions } from '../options/types.js';
-import type { DeskItem, Receipt } from '../run/desk.js';
+import type { DeskItem } from '../run/desk.js';
 import { EventQueue } from '../run/event-queue.js';
 import type { EventFilter, RuntimeEvent } from '../run/events.js';
 import { checkBatch, checkEventFilter, checkItem, checkLargeBatch } from '../run/filters.js';
 import type { EncodedTask, Front } from '../run/front.js';
+import type { Receipt } from '../run/receipt.js';
 import type { Codec } from '../task/codec.js';
 import { ID_BYTES } from '../task/id.js';
 import type { TaskId, WhenFull } from '../task/task.js';

@@ -1,6 +1,7 @@
 /** Schedules, asked of another process that owns them; a part of `RemoteDesk` and of `MovingDesk`. */
-import type { Receipt } from '../run/desk.js';
+
 import { checkPage, type PageRequest } from '../run/filters.js';
+import type { Receipt } from '../run/receipt.js';
 import type {
   ScheduleCall,
   ScheduleDesk,

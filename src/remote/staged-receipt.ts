@@ -1,6 +1,7 @@
 /** A task of a large batch whose ids came as bytes; the text of one is made when somebody asks. */
 import type { Settled } from '../broker/broker.js';
-import type { Desk, Receipt } from '../run/desk.js';
+import type { Desk } from '../run/desk.js';
+import type { Receipt } from '../run/receipt.js';
 import { formatId } from '../task/id.js';
 import type { TaskId } from '../task/task.js';
 

@@ -3,7 +3,7 @@
  * owner over its socket (`src/remote`); runtime and client offer the same calls on top of it. Values that
  * were stored go through encoded, as they are: who asked decodes them.
  */
-import type { Settled, Ticket } from '../broker/broker.js';
+import type { Settled } from '../broker/broker.js';
 import type { Counts, Page, TaskFilter } from '../broker/inspect.js';
 import type { EnqueueOptions, RunOptions } from '../options/types.js';
 import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
@@ -12,10 +12,8 @@ import type { EventFilter, RuntimeEvent } from './events.js';
 import type { PageRequest } from './filters.js';
 import type { FlowDesk } from './flow-desk.js';
 import type { LimitInForce } from './limiting.js';
+import type { Receipt } from './receipt.js';
 import type { ScheduleDesk } from './schedule-desk.js';
-
-/** One accepted task, as its caller holds it. */
-export type Receipt = Omit<Ticket, 'onSettled'>;
 
 /** One task of a batch. */
 export interface DeskItem {

@@ -1,13 +1,12 @@
 /** The desk of the process that owns the tasks: each question goes to the role that answers it. */
-import type { Backend, Settled, Ticket } from '../broker/broker.js';
+import type { Settled, Ticket } from '../broker/broker.js';
 import type { Counts, Page, TaskFilter } from '../broker/inspect.js';
-import type { EnqueueOptions, RunOptions, RuntimeOptions } from '../options/types.js';
-import type { Pool } from '../pool/pool.js';
+import type { EnqueueOptions, RunOptions } from '../options/types.js';
 import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
 import type { TaskId, TaskState, TaskView } from '../task/task.js';
 import { Administration } from './administration.js';
-import type { Coordinator } from './coordinator.js';
 import type { Desk, DeskItem } from './desk.js';
+import type { DeskParts } from './desk-parts.js';
 import type { EventFilter, RuntimeEvent } from './events.js';
 import { checkEventFilter, type PageRequest } from './filters.js';
 import type { EncodedTask } from './front.js';
@@ -15,18 +14,8 @@ import { Intake } from './intake.js';
 import type { LimitInForce } from './limiting.js';
 import { LocalFlows } from './local-flows.js';
 import { Pauses } from './pauses.js';
-import type { RunningItem } from './running-item.js';
 import { LocalSchedules } from './schedules.js';
 import type { StagedBatch } from './staged-batch.js';
-
-export interface DeskParts {
-  readonly backend: Backend;
-  readonly pool: Pool<RunningItem>;
-  readonly coordinator: Coordinator;
-  readonly options: RuntimeOptions;
-  /** It owns the tasks and runs none; what the functions of the host are is not known. */
-  readonly isCaretaker?: true;
-}
 
 export class LocalDesk implements Desk {
   readonly schedules: LocalSchedules;

@@ -7,8 +7,8 @@ import type { CheckedRule, FirePlan } from '../options/schedule-types.js';
 import type { CheckedEnqueueOptions } from '../options/types.js';
 import type { EndReason } from '../schedule/decide.js';
 import type { TaskId } from '../task/task.js';
-import type { Receipt } from './desk.js';
 import type { PageRequest } from './filters.js';
+import type { Receipt } from './receipt.js';
 
 export interface ScheduleDesk {
   set(call: ScheduleCall): Promise<SetSchedule>;

@@ -3,10 +3,10 @@ import type { KeyValue } from '../broker/key-value.js';
 import { FactChangedError, TooLargeError, UnknownScheduleError } from '../errors.js';
 import { checkName } from '../options.js';
 import type { Coordinator } from './coordinator.js';
-import type { Receipt } from './desk.js';
+import type { DeskParts } from './desk-parts.js';
 import { checkPage, type PageRequest } from './filters.js';
 import type { EncodedTask } from './front.js';
-import type { DeskParts } from './local-desk.js';
+import type { Receipt } from './receipt.js';
 import type {
   ScheduleCall,
   ScheduleDesk,

@@ -9,8 +9,8 @@ import {
   MAX_FLOW_EDGES,
   MAX_LABELS,
   type PlannedEdge,
-  type WhenParentDies,
 } from './flow-types.js';
+import type { WhenParentDies } from './parents.js';
 import type { TaskId } from './task.js';
 
 export interface DraftTask {

@@ -3,6 +3,7 @@
  * and bounds; the builder that makes them is in `flow.ts`.
  */
 import type { EnqueueOptions } from '../options/types.js';
+import type { WhenParentDies } from './parents.js';
 import type { TaskId } from './task.js';
 import type { RetentionMs } from './task-options.js';
 
@@ -18,13 +19,6 @@ export const MAX_RETURNED_NAMES = 1_000;
 export const MAX_LABELS = 100;
 /** Where `chain` puts the parents of a step. */
 export const PREVIOUS = 'previous';
-
-/**
- * What becomes of a task one of whose parents died or was cancelled: it is dead too (reason `parent-dead`),
- * it runs and is told, or it waits until the parent has been redriven and has completed.
- */
-export type WhenParentDies = 'fail' | 'run' | 'wait';
-export const WHEN_PARENT_DIES = ['fail', 'run', 'wait'] as const satisfies readonly WhenParentDies[];
 
 /** What `runtime.flow` takes beside the builder function. */
 export interface FlowOptions {

@@ -1,6 +1,16 @@
-/** The parents of a task: as its handler reads them, and as host and worker tell each other. Types. */
+/**
+ * The parents of a task: as its handler reads them, as host and worker tell each other, and what becomes of
+ * it when they die. Types.
+ */
 import type { StoredError } from './stored-error.js';
 import type { FinalState, TaskId, TaskState } from './task.js';
+
+/**
+ * What becomes of a task one of whose parents died or was cancelled: it is dead too (reason `parent-dead`),
+ * it runs and is told, or it waits until the parent has been redriven and has completed.
+ */
+export type WhenParentDies = 'fail' | 'run' | 'wait';
+export const WHEN_PARENT_DIES = ['fail', 'run', 'wait'] as const satisfies readonly WhenParentDies[];
 
 /** What `context.parents` takes beside a label. */
 export interface ParentsOptions {

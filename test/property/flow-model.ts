@@ -3,7 +3,7 @@
  * changes any more. It knows no commits, no cursors and no counts.
  */
 import assert from 'node:assert/strict';
-import type { WhenParentDies } from '#src/broker/flows.js';
+import type { WhenParentDies } from '#src/task/parents.js';
 
 export type ModelState = 'blocked' | 'ready' | 'running' | 'completed' | 'dead' | 'cancelled';
 type Seen = 'open' | 'broken' | 'died' | 'completed';

@@ -20,8 +20,8 @@
 import { StoreCorruptError } from '../../errors.js';
 import { decodeValue, encodeValue } from '../../task/codec.js';
 import { ID_BYTES } from '../../task/id.js';
+import type { WhenParentDies } from '../../task/parents.js';
 import type { RetentionMs } from '../../task/task-options.js';
-import type { WhenParentDies } from '../flows.js';
 import { readU48, taskKey, u16, u48 } from './keys.js';
 import { HEADER_BYTES, ROW, readHeader, sealRow } from './rows.js';
 

@@ -20,6 +20,7 @@ import { FlowAdding } from './flow-adding.js';
 import { FlowBook, isFinalFlow } from './flow-book.js';
 import { FlowErrands } from './flow-errands.js';
 import { FlowGraph, isChildIn } from './flow-graph.js';
+import type { FlowHooks } from './flow-hooks.js';
 import { EmbeddedFlowIntake, type IntakeParts } from './flow-intake.js';
 import { FlowReading } from './flow-reading.js';
 import { FlowRedrives } from './flow-redrive.js';
@@ -35,24 +36,7 @@ import type { Settling } from './settling.js';
 import type { Uniques } from './uniques.js';
 import type { Views } from './views.js';
 
-/** What the rest of the broker tells flows. */
-export type FlowHooks = Pick<
-  EmbeddedFlows,
-  | 'outside'
-  | 'ended'
-  | 'redriven'
-  | 'unblock'
-  | 'redriveMember'
-  | 'settlementOf'
-  | 'add'
-  | 'prune'
-  | 'flush'
-  | 'isHidden'
-  | 'firstParentsOf'
-  | 'end'
->;
-
-export class EmbeddedFlows implements Flows {
+export class EmbeddedFlows implements Flows, FlowHooks {
   readonly #core: Core;
   readonly #book: FlowBook;
   readonly #graph: FlowGraph;
@@ -103,7 +87,6 @@ export class EmbeddedFlows implements Flows {
     this.#work.recover();
   }
 
-  /** Nothing will be done here any more. */
   end(error: Error): void {
     this.#book.end(error);
     this.#work.end();
@@ -180,14 +163,12 @@ export class EmbeddedFlows implements Flows {
     await this.#core.commits.changed();
   }
 
-  // For the rest of the broker.
+  // For the rest of the broker; see `FlowHooks`.
 
-  /** Tasks that are no members, and some member waits for them. */
   get outside(): ReadonlySet<string> {
     return this.#graph.outside;
   }
 
-  /** A task is final, in the running turn. @param record  Absent when it was no member. */
   ended(key: string, state: FinalState, record?: TaskRecord): void {
     if (record?.meta.flow === undefined && !this.outside.has(key)) return;
     this.#core.tryRead(() => this.#ended(key, state, record?.meta.flow?.number));
@@ -204,24 +185,20 @@ export class EmbeddedFlows implements Flows {
     if (isFinalFlow(this.#book.known(number))) this.#work.drop(number);
   }
 
-  /** A task that is no member goes round again: those that wait for it go on waiting. */
   redriven(key: string): void {
     if (this.outside.has(key)) this.#work.changed(key, 'open', this.#graph.edgesOf(key, FIRST_EDGES));
   }
 
-  /** Whether this member is seen by nobody yet, or not any more. */
   isHidden(record: TaskRecord): boolean {
     const number = record.meta.flow?.number;
     const phase = number === undefined ? undefined : this.#book.get(number)?.phase;
     return phase === 'staging' || phase === 'deleted';
   }
 
-  /** For each label of a member, the first of its parents. */
   firstParentsOf(record: TaskRecord): TaskView['after'] {
     return this.#reading.firstParentsOf(record);
   }
 
-  /** A blocked member is about to be cancelled. */
   unblock(record: TaskRecord): void {
     this.#graph.unblock(record);
   }
@@ -231,23 +208,19 @@ export class EmbeddedFlows implements Flows {
     this.#work.advance();
   }
 
-  /** How the claim of a member really ends. */
   settlementOf(record: TaskRecord | undefined, settlement: Settlement): Settlement {
     return this.#settling.settlementOf(record!, settlement);
   }
 
-  /** Takes in what a member adds to its flow. @returns what is no concern of flows. */
   add(by: TaskRecord | undefined, tasks: readonly NewTask[]): readonly NewTask[] {
     return this.#settling.add(by!, tasks);
   }
 
-  /** The retention of a flow may have passed. */
   prune(key: string, now: number): void {
     const flow = this.#book.get(readU48(key, 0));
     if (flow !== undefined && isFinalFlow(flow) && flow.expiresAt <= now) this.#delete(flow.number);
   }
 
-  /** Puts the rows of flows that changed. */
   flush(): void {
     this.#book.flush();
   }

@@ -4,6 +4,7 @@
  */
 import { decodeValue, encodeValue } from '../../task/codec.js';
 import { formatId } from '../../task/id.js';
+import type { WhenParentDies } from '../../task/parents.js';
 import {
   type Attempt,
   type FireOf,
@@ -15,7 +16,6 @@ import {
 } from '../../task/task.js';
 import type { TaskOptions } from '../../task/task-options.js';
 import type { Settled } from '../broker.js';
-import type { WhenParentDies } from '../flows.js';
 import { taskKey, u48 } from './keys.js';
 import { HEADER_BYTES, ROW, readHeader, sealRow } from './rows.js';
 

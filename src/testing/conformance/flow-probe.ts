@@ -10,8 +10,8 @@ import type {
   FlowView,
   From,
   ParentView,
-  WhenParentDies,
 } from '../../broker/flows.js';
+import type { WhenParentDies } from '../../task/parents.js';
 import type { TaskId } from '../../task/task.js';
 import { type Draft, type Probe, resultOf, textOf } from './probe.js';
 
