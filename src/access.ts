@@ -6,6 +6,8 @@ import type { ReadableWritablePair, WritableStream } from 'node:stream/web';
 import type { Settled } from './broker/broker.js';
 import { Control } from './control.js';
 import { InvalidArgumentError } from './errors.js';
+import { type FlowBuilder, planFlow } from './flow/flow.js';
+import type { FlowOptions } from './flow/types.js';
 import { FlowAccess } from './flow-access.js';
 import { FlowHandle, type FlowSteps } from './flow-handle.js';
 import { Handle, type HandleHost, resultOf } from './handle.js';
@@ -20,13 +22,11 @@ import type {
 } from './options/types.js';
 import { checkName, validateFlowOptions, validateStreamOptions } from './options.js';
 import type { Desk } from './run/desk.js';
-import { Mapping } from './run/mapping.js';
-import { transformBy, webTransformBy, writableTo } from './run/streaming.js';
+import { Mapping } from './run/streams/mapping.js';
+import { transformBy, webTransformBy, writableTo } from './run/streams/streaming.js';
 import { type ScheduleInfo, type ScheduleOptions, type ScheduleRule, Schedules } from './schedules.js';
 import type { Codec } from './task/codec.js';
 import type { PayloadOf, ResultOf, TasksOf } from './task/define-types.js';
-import { type FlowBuilder, planFlow } from './task/flow.js';
-import type { FlowOptions } from './task/flow-types.js';
 import type { TaskId } from './task/task.js';
 
 const HANDLES_PER_TURN = 10_000;

@@ -1,13 +1,13 @@
 /** A handle on one flow: an id with verbs, and handles of the tasks that its builder function returned. */
 import type { FlowCounts, FlowId, FlowState, SettledFlow } from './broker/flows.js';
+import type { FlowChain, FlowGroup, FlowStep, FlowTask } from './flow/types.js';
 import { Handle, type HandleHost } from './handle.js';
 import type { ResultOptions } from './options/types.js';
 import { validateResultOptions } from './options.js';
 import { describeTask, type TaskInfo } from './run/describe.js';
 import type { PageRequest } from './run/filters.js';
-import type { FlowReceipt, Member } from './run/flow-desk.js';
+import type { FlowReceipt, Member } from './run/flows/desk.js';
 import { within } from './run/within.js';
-import type { FlowChain, FlowGroup, FlowStep, FlowTask } from './task/flow-types.js';
 
 const HANDLES_PER_TURN = 10_000;
 

@@ -6,6 +6,17 @@ export { type Client, openClient } from './client.js';
 export { type Clock, type EpochMs, ManualClock, systemClock } from './clock.js';
 export type { TaskPage } from './control.js';
 export * from './errors.js';
+export type { FlowBuilder } from './flow/flow.js';
+export type {
+  FlowChain,
+  FlowGroup,
+  FlowOptions,
+  FlowStep,
+  FlowTask,
+  FlowTaskOptions,
+  Parent,
+  Parents,
+} from './flow/types.js';
 export type { FlowAccess } from './flow-access.js';
 export { FlowHandle, type FlowSteps, type HandleOf, type HandlesOf } from './flow-handle.js';
 export { Handle } from './handle.js';
@@ -55,17 +66,6 @@ export {
 } from './schedules.js';
 export type { Codec } from './task/codec.js';
 export type { PayloadOf, ResultOf, TasksOf } from './task/define-types.js';
-export type { FlowBuilder } from './task/flow.js';
-export type {
-  FlowChain,
-  FlowGroup,
-  FlowOptions,
-  FlowStep,
-  FlowTask,
-  FlowTaskOptions,
-  Parent,
-  Parents,
-} from './task/flow-types.js';
 export type {
   BucketRate,
   LaneRule,

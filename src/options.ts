@@ -6,6 +6,7 @@
  * Light: imported by the worker threads, so it imports errors, types and the names of the priorities only.
  */
 import { InvalidArgumentError } from './errors.js';
+import type { FlowOptions, FlowTaskOptions } from './flow/types.js';
 import { FLOW_FIELDS, FLOW_TASK_FIELDS, PARENTS_FIELDS } from './options/flow-table.js';
 import { DEFINITION_FIELDS } from './options/limit-table.js';
 import type { Fields } from './options/rule.js';
@@ -31,7 +32,6 @@ import type {
   RuntimeOptions,
   StopOptions,
 } from './options/types.js';
-import type { FlowOptions, FlowTaskOptions } from './task/flow-types.js';
 import type { ParentsOptions } from './task/parents.js';
 import { type DefinedOptions, PRIORITY_NAMES, type TaskOptions } from './task/task-options.js';
 

@@ -2,7 +2,7 @@
 import { Handle, type HandleHost } from './handle.js';
 import type { CheckedRule, FirePlan, ScheduleOptions, ScheduleRule } from './options/schedule-types.js';
 import type { PageRequest } from './run/filters.js';
-import type { ScheduleView } from './run/schedule-desk.js';
+import type { ScheduleView } from './run/schedules/desk.js';
 import { type Codec, decodeValue } from './task/codec.js';
 
 export type {

@@ -20,7 +20,7 @@ const LAYERS: readonly Layer[] = [
   {
     name: 'task',
     files:
-      /^src\/(?:(?:task|options|errors|wire)\/|(?:task-module|options|errors|clock|logger|threads)\.ts$)/,
+      /^src\/(?:task|flow|options|errors|wire)(?:\/|\.ts$)|^src\/(?:task-module|clock|logger|threads)\.ts$/,
     imports: [],
     types: ['port'], // A settlement is what `task/transition.ts` makes and what the port `Broker` takes.
   },

@@ -1,5 +1,5 @@
 /** The options of flows and of their tasks; see `task-table.ts`. */
-import type { FlowOptions, FlowTaskOptions } from '../task/flow-types.js';
+import type { FlowOptions, FlowTaskOptions } from '../flow/types.js';
 import { type ParentsOptions, WHEN_PARENT_DIES } from '../task/parents.js';
 import { choice, type FieldsOf, field, flag, name, value } from './rule.js';
 import { object } from './shape.js';

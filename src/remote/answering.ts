@@ -11,7 +11,7 @@ import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
 import { storeError } from '../task/stored-error.js';
 import { BatchInParts } from './batch-in-parts.js';
 import type { Connection } from './connection.js';
-import { FlowAnswering } from './flow-answering.js';
+import { FlowAnswering } from './flows/answering.js';
 import { type SentView, sentEvent, sentView } from './forms.js';
 import {
   type Call,

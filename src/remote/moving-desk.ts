@@ -17,7 +17,7 @@ import type { LimitInForce } from '../run/limiting.js';
 import type { Receipt } from '../run/receipt.js';
 import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
 import type { TaskId, TaskState, TaskView } from '../task/task.js';
-import { MovingFlows } from './moving-flows.js';
+import { MovingFlows } from './flows/moving-flows.js';
 import { runThrough } from './run-through.js';
 import { MovingSchedules } from './schedules.js';
 import { ownCopy } from './snapshot.js';

@@ -8,14 +8,15 @@
  * flush. Both sides may be of different versions: an unknown call is refused, an unknown member is passed
  * over, and another number in hello is another protocol.
  */
+
+import type { FlowOptions } from '../flow/types.js';
 import type { OwnerRole } from '../owner/epoch-files.js';
 import type { EncodedTask } from '../run/front.js';
-import type { SentSchedule } from '../run/schedule-desk.js';
-import type { FlowOptions } from '../task/flow-types.js';
+import type { SentSchedule } from '../run/schedules/desk.js';
 import type { StoredError } from '../task/stored-error.js';
 import type { WhenFull } from '../task/task.js';
 import type { DefinedOptions } from '../task/task-options.js';
-import type { SentNode } from './flow-nodes.js';
+import type { SentNode } from './flows/nodes.js';
 
 export const PROTOCOL = 1;
 

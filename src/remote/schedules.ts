@@ -8,8 +8,8 @@ import type {
   SchedulePage,
   ScheduleView,
   SetSchedule,
-} from '../run/schedule-desk.js';
-import { checkRule, checkSchedule } from '../run/schedule-request.js';
+} from '../run/schedules/desk.js';
+import { checkRule, checkSchedule } from '../run/schedules/request.js';
 import type { TaskId } from '../task/task.js';
 import type { OpenCall } from './calls.js';
 import type { OwnersDesk } from './moving-desk.js';

@@ -14,20 +14,20 @@ import type { NewTask, TaskId, TaskView } from '../task/task.js';
 import { Dispatcher } from './dispatcher.js';
 import { Events } from './events.js';
 import { Executor, type ExecutorHost } from './executor.js';
-import { listenToFlows } from './flow-listening.js';
+import { listenToFlows } from './flows/listening.js';
+import { readParents } from './flows/parents.js';
 import { Front } from './front.js';
 import { Gather } from './gather.js';
 import { Idle } from './idle.js';
 import { Limiting } from './limiting.js';
 import { paceOf } from './pace.js';
-import { readParents } from './parents.js';
 import { openPressure } from './pressing.js';
-import type { Pressure } from './pressure.js';
+import type { Pressure } from './pressure/pressure.js';
 import { Promoter } from './promoter.js';
 import { Pruner } from './pruner.js';
 import { Registry } from './registry.js';
 import type { RunningBatch, RunningItem } from './running-item.js';
-import { Scheduler } from './scheduler.js';
+import { Scheduler } from './schedules/scheduler.js';
 import { Telling } from './telling.js';
 
 export interface CoordinatorOptions {

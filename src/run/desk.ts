@@ -10,10 +10,10 @@ import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
 import type { TaskId, TaskState, TaskView } from '../task/task.js';
 import type { EventFilter, RuntimeEvent } from './events.js';
 import type { PageRequest } from './filters.js';
-import type { FlowDesk } from './flow-desk.js';
+import type { FlowDesk } from './flows/desk.js';
 import type { LimitInForce } from './limiting.js';
 import type { Receipt } from './receipt.js';
-import type { ScheduleDesk } from './schedule-desk.js';
+import type { ScheduleDesk } from './schedules/desk.js';
 
 /** One task of a batch. */
 export interface DeskItem {

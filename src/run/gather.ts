@@ -8,8 +8,8 @@ import type { Blobs } from '../broker/blobs.js';
 import type { Broker, Settled, SettledListener, Ticket } from '../broker/broker.js';
 import { InvalidArgumentError, QueueFullError, StoreFullError } from '../errors.js';
 import type { NewTask } from '../task/task.js';
-import type { Entrant } from './entrant.js';
-import type { Pressure } from './pressure.js';
+import type { Entrant } from './pressure/entrant.js';
+import type { Pressure } from './pressure/pressure.js';
 
 /** A gathered batch is handed over at the latest at this size. */
 const MAX_GATHERED = 1_024;

@@ -9,12 +9,12 @@ import type { Desk, DeskItem } from './desk.js';
 import type { DeskParts } from './desk-parts.js';
 import type { EventFilter, RuntimeEvent } from './events.js';
 import { checkEventFilter, type PageRequest } from './filters.js';
+import { LocalFlows } from './flows/local-flows.js';
 import type { EncodedTask } from './front.js';
 import { Intake } from './intake.js';
 import type { LimitInForce } from './limiting.js';
-import { LocalFlows } from './local-flows.js';
 import { Pauses } from './pauses.js';
-import { LocalSchedules } from './schedules.js';
+import { LocalSchedules } from './schedules/schedules.js';
 import type { StagedBatch } from './staged-batch.js';
 
 export class LocalDesk implements Desk {

@@ -1,8 +1,8 @@
 /** Back-pressure wired to the loops of a coordinator. */
 import type { RuntimeOptions } from '../options/types.js';
 import type { Coordinator } from './coordinator.js';
-import { startedIn } from './high-water.js';
-import { Pressure } from './pressure.js';
+import { startedIn } from './pressure/high-water.js';
+import { Pressure } from './pressure/pressure.js';
 
 export function openPressure(coordinator: Coordinator, options: RuntimeOptions): Pressure {
   const { broker, clock, events } = coordinator;

@@ -14,7 +14,7 @@ import {
   positionsOf,
   STATUS,
   statusFor,
-} from '#src/broker/embedded/flow-rows.js';
+} from '#src/broker/embedded/flows/rows.js';
 import { readU16, readU48, taskKey, u48 } from '#src/broker/embedded/keys.js';
 import { isFinalRecord, type TaskRecord } from '#src/broker/embedded/record.js';
 import type { TableName, Tables } from '#src/broker/embedded/tables.js';

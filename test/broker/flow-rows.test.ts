@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'vitest';
 import type { Claim, Settlement } from '#src/broker/broker.js';
 import { openEmbedded } from '#src/broker/embedded/broker.js';
-import type { EmbeddedFlows } from '#src/broker/embedded/flows.js';
+import type { EmbeddedFlows } from '#src/broker/embedded/flows/flows.js';
 import { memoryTables } from '#src/broker/embedded/memory-tables.js';
 import type { Tables } from '#src/broker/embedded/tables.js';
 import { completed } from './settlements.js';

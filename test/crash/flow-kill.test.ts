@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import type { Backend, Claim } from '#src/broker/broker.js';
 import { openEmbedded } from '#src/broker/embedded/broker.js';
-import type { EmbeddedFlows } from '#src/broker/embedded/flows.js';
+import type { EmbeddedFlows } from '#src/broker/embedded/flows/flows.js';
 import { passOverUnaccepted } from '#src/broker/embedded/numbering.js';
 import type { FlowView } from '#src/broker/flows.js';
 import { lmdbTables } from '#src/broker/lmdb/lmdb-tables.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { Backend, Claim } from '#src/broker/broker.js';
 import { openEmbedded } from '#src/broker/embedded/broker.js';
 import type { CoreOptions } from '#src/broker/embedded/core.js';
-import type { EmbeddedFlows } from '#src/broker/embedded/flows.js';
+import type { EmbeddedFlows } from '#src/broker/embedded/flows/flows.js';
 import { memoryTables } from '#src/broker/embedded/memory-tables.js';
 import { passOverUnaccepted } from '#src/broker/embedded/numbering.js';
 import { TABLE_NAMES, type TableName, type Tables } from '#src/broker/embedded/tables.js';

@@ -1,8 +1,8 @@
 /** Flows of a client over a real socket: in parts, refused, dropped in the middle, and said wrongly. */
 import { describe, expect, it } from 'vitest';
+import { planFlow } from '#src/flow/flow.js';
+import type { FlowPlan } from '#src/flow/types.js';
 import { encodeValue } from '#src/task/codec.js';
-import { planFlow } from '#src/task/flow.js';
-import type { FlowPlan } from '#src/task/flow-types.js';
 import { rejection } from '../runtime/harness.js';
 import { connect, countsOf, MOST_BYTES, type Rig, until } from './rig.js';
 

@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ProtocolError } from '#src/errors.js';
+import { planFlow } from '#src/flow/flow.js';
 import type { OwnersDesk } from '#src/remote/moving-desk.js';
 import { MAX_UNSENT_BYTES, PART_BYTES, PROTOCOL } from '#src/remote/protocol.js';
 import { type Reached, reachOwner } from '#src/remote/reach.js';
-import { planFlow } from '#src/task/flow.js';
 import { frameOf } from '#src/wire/frames.js';
 import { rejection } from '../runtime/harness.js';
 

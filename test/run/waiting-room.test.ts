@@ -1,8 +1,8 @@
 /** Who waits for room and who comes next, against a list that is sorted anew each time. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Entrant } from '#src/run/entrant.js';
-import { WaitingRoom } from '#src/run/waiting-room.js';
+import type { Entrant } from '#src/run/pressure/entrant.js';
+import { WaitingRoom } from '#src/run/pressure/waiting-room.js';
 import type { NewTask } from '#src/task/task.js';
 
 interface Guest extends Entrant {

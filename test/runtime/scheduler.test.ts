@@ -13,7 +13,7 @@ import {
   type ScheduleOptions,
 } from '#src/index.js';
 import { silentLogger } from '#src/logger.js';
-import { LookHeap } from '#src/run/look-heap.js';
+import { LookHeap } from '#src/run/schedules/look-heap.js';
 import {
   freshBackend,
   Gate,

@@ -4,8 +4,8 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type FlowBuilder, planFlow } from '#src/task/flow.js';
-import type { FlowPlan, FlowStep, PlannedTask } from '#src/task/flow-types.js';
+import { type FlowBuilder, planFlow } from '#src/flow/flow.js';
+import type { FlowPlan, FlowStep, PlannedTask } from '#src/flow/types.js';
 
 /** A step as it was said; a task is known by its number, which is its payload. */
 type Said = 'task' | { readonly group: readonly Said[] } | { readonly chain: readonly Said[] };

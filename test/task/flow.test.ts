@@ -1,7 +1,7 @@
 /** The builder of flows: what it makes of what its user says, and what it refuses. Nothing is opened. */
 import { describe, expect, it } from 'vitest';
-import { type FlowBuilder, planFlow } from '#src/task/flow.js';
-import type { FlowPlan, FlowTask, PlannedEdge, PlannedJoin, PlannedTask } from '#src/task/flow-types.js';
+import { type FlowBuilder, planFlow } from '#src/flow/flow.js';
+import type { FlowPlan, FlowTask, PlannedEdge, PlannedJoin, PlannedTask } from '#src/flow/types.js';
 import { formatId } from '#src/task/id.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: any names and payloads

@@ -11,7 +11,7 @@ import type { CommitCycle } from './commit.js';
 import { Counters } from './counters.js';
 import { DoneRows } from './done-rows.js';
 import type { FlowHooks } from './flow-hooks.js';
-import { CHUNK_NODES } from './flow-rows.js';
+import { CHUNK_NODES } from './flows/rows.js';
 import { IdleLines } from './idle-lines.js';
 import { readU48, taskKey, u16, u48 } from './keys.js';
 import { Lanes } from './lanes.js';
@@ -22,7 +22,7 @@ import { putNext, readNext } from './numbering.js';
 import { openRecord, type TaskRecord } from './record.js';
 import { Room } from './room.js';
 import { Segment } from './segment.js';
-import { StageRanges } from './stage-ranges.js';
+import { StageRanges } from './staging/ranges.js';
 import { afterPrefix, type Tables } from './tables.js';
 import { Waiters } from './waiters.js';
 
@@ -40,7 +40,7 @@ export interface CoreOptions {
   readonly storeNumber: number;
   readonly windowTasks?: number;
   readonly windowBytes?: number;
-  /** Steps that flows may take in one commit; see `flow-work.ts`. */
+  /** Steps that flows may take in one commit; see `flows/work.ts`. */
   readonly flowSteps?: number;
   /** Nodes and edges of a flow that come in with one commit; larger ones are staged. */
   readonly flowRows?: number;

@@ -13,7 +13,7 @@ import { isFinalRecord, laterKey, sealRecord, settledOf, type TaskRecord } from 
 import { ROW, readHeader, withoutResult } from './rows.js';
 import { PLACE, type Segment } from './segment.js';
 import type { Settling } from './settling.js';
-import { parkedKey } from './stage-ranges.js';
+import { parkedKey } from './staging/ranges.js';
 import type { Uniques } from './uniques.js';
 import type { Waiter } from './waiters.js';
 

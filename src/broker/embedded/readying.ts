@@ -9,7 +9,7 @@ import { laterKey, sealRecord, type TaskRecord } from './record.js';
 import { REF_BYTES } from './rows.js';
 import { SEGMENT_TASKS } from './segment.js';
 import type { Settling } from './settling.js';
-import { PARKED } from './stage-ranges.js';
+import { PARKED } from './staging/ranges.js';
 
 /** What a record takes in memory beside its payload, about. */
 const RECORD_BYTES = 512;

@@ -19,7 +19,7 @@
  *     count   [queue 2]                                  counters of the queue
  *     name    [kind 1][index 2]                          names of tasks and queues
  *     blob    name of a file                             bytes in it that tasks refer to, and their end
- *     flow, node, edge, parent, work                     see `flow-rows.ts`
+ *     flow, node, edge, parent, work                     see `flows/rows.ts`
  *     fact    key                                        the KeyValue port
  *     meta    key                                        numbers of segments: next, passed over, staged
  */

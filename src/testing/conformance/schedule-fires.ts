@@ -14,8 +14,8 @@ import {
   redefined,
   SCHEDULE_PREFIX,
   type StoredSchedule,
-} from '../../run/schedule-fact.js';
-import { Scheduler } from '../../run/scheduler.js';
+} from '../../run/schedules/fact.js';
+import { Scheduler } from '../../run/schedules/scheduler.js';
 import type { Probe } from './probe.js';
 import { it, type Theme } from './suite.js';
 
