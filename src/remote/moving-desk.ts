@@ -15,12 +15,13 @@ import { checkEventFilter, type PageRequest } from '../run/filters.js';
 import type { EncodedTask } from '../run/front.js';
 import type { LimitInForce } from '../run/limiting.js';
 import type { Receipt } from '../run/receipt.js';
+import { within } from '../run/within.js';
 import type { AnyLimitRule, LimitScope } from '../task/limit-rule.js';
 import type { TaskId, TaskState, TaskView } from '../task/task.js';
 import { MovingFlows } from './flows/moving-flows.js';
 import { runThrough } from './run-through.js';
 import { MovingSchedules } from './schedules.js';
-import { ownCopy } from './snapshot.js';
+import { ownCopy, withoutTransfers } from './snapshot.js';
 
 /** An owner's desk as a process needs it that may see several: a task is encoded once, and goes to any. */
 export interface OwnersDesk extends Omit<Desk, 'enqueue' | 'run'> {
@@ -110,14 +111,14 @@ export class MovingDesk implements Desk {
       signal?.throwIfAborted();
       return desk.accept(task, signal);
     };
-    return new Followed(await this.#ask(accept, 'once'), this);
+    return new Followed(await this.#ask(accept, 'once', signal), this);
   }
 
   async enqueueBatch(batch: readonly DeskItem[]): Promise<readonly Receipt[]> {
     const stay = this.#stay;
     if (stay?.own !== undefined) return stay.own.enqueueBatch(batch);
     const items = withoutTransfers(batch);
-    const receipts = await this.#ask((desk) => desk.enqueueBatch(items), 'once');
+    const receipts = await this.#ask((desk) => desk.enqueueBatch(items), 'once', signalOf(items));
     const followed: Receipt[] = [];
     for (const receipt of receipts) {
       // This process goes on while there are a million.
@@ -225,19 +226,23 @@ export class MovingDesk implements Desk {
     if (own !== undefined) listener.events.close();
   }
 
-  /** @param times  `once`: not again after it was sent. */
+  /**
+   * @param times  `once`: not again after it was sent.
+   * @param signal  Ends the wait for an owner; when there is one, that is the question's to do.
+   */
   async #ask<Value>(
     question: (desk: OwnersDesk) => Promise<Value>,
     times: 'once' | 'again' = 'again',
+    signal?: AbortSignal,
   ): Promise<Value> {
     for (;;) {
-      const stay = this.#stay ?? (await this.#here());
+      const stay = this.#stay ?? (await unlessAborted(this.#here(), signal));
       try {
         return await question(stay.desk);
       } catch (error) {
         if (stay.own !== undefined || !mayAskAgain(error, times)) throw error;
       }
-      await stay.over;
+      await unlessAborted(stay.over, signal);
     }
   }
 
@@ -252,14 +257,6 @@ export class MovingDesk implements Desk {
     this.#waiting = [];
     return waiting;
   }
-}
-
-/** Buffers can be moved once only, and the batch may be asked for again. */
-function withoutTransfers(batch: readonly DeskItem[]): readonly DeskItem[] {
-  if (!Array.isArray(batch) || !batch.some((item) => item?.options?.transfer !== undefined)) return batch;
-  return batch.map((item) =>
-    item?.options?.transfer === undefined ? item : { ...item, ...ownCopy(item.payload, item.options) },
-  );
 }
 
 /** A receipt that outlives the owner that gave it. The text of its id is made when somebody asks. */
@@ -283,6 +280,18 @@ class Followed implements Receipt {
   settled(): Promise<Settled> {
     return this.#desk.settled(this.id);
   }
+}
+
+/** The first in a batch. */
+function signalOf(batch: readonly DeskItem[]): AbortSignal | undefined {
+  if (!Array.isArray(batch)) return undefined;
+  return batch.find((item) => item?.options?.signal !== undefined)?.options?.signal;
+}
+
+/** Of a signal that is none the owner tells. */
+function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal | undefined): Promise<Value> {
+  if (!(signal instanceof AbortSignal)) return promise;
+  return within(promise, 'An owner', Number.POSITIVE_INFINITY, signal);
 }
 
 /** An owner that is stopping has done nothing of what it refused. */

@@ -1,6 +1,7 @@
 /** A payload kept for later: what its caller does to it meanwhile must not show. */
 import { NotEncodableError } from '../errors.js';
 import type { EnqueueOptions } from '../options/types.js';
+import type { DeskItem } from '../run/desk.js';
 import { decodeValue, encodeValue } from '../task/codec.js';
 
 const NO_LIMITS = { maxBytes: 2 ** 31, maxBufferBytes: 2 ** 31 };
@@ -30,4 +31,12 @@ function copyOf(payload: unknown): unknown {
     if (error instanceof NotEncodableError) return payload;
     throw error;
   }
+}
+
+/** Buffers can be moved once only, and the batch may be asked for again. */
+export function withoutTransfers(batch: readonly DeskItem[]): readonly DeskItem[] {
+  if (!Array.isArray(batch) || !batch.some((item) => item?.options?.transfer !== undefined)) return batch;
+  return batch.map((item) =>
+    item?.options?.transfer === undefined ? item : { ...item, ...ownCopy(item.payload, item.options) },
+  );
 }

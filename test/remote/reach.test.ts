@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ProtocolError } from '#src/errors.js';
 import { planFlow } from '#src/flow/flow.js';
-import type { OwnersDesk } from '#src/remote/moving-desk.js';
+import { MovingDesk, type OwnersDesk } from '#src/remote/moving-desk.js';
 import { MAX_UNSENT_BYTES, PART_BYTES, PROTOCOL } from '#src/remote/protocol.js';
 import { type Reached, reachOwner } from '#src/remote/reach.js';
 import { frameOf } from '#src/wire/frames.js';
@@ -94,5 +94,18 @@ describe('a client', () => {
     ['another protocol', { ...WELCOME, protocol: 99 }],
   ])('refuses an owner that greets with %s', async (_what, first) => {
     expect(await rejection(reach(first))).toBeInstanceOf(ProtocolError);
+  });
+});
+
+describe('with no owner to reach', () => {
+  const CALLS: readonly [what: string, put: (desk: MovingDesk, signal: AbortSignal) => Promise<unknown>][] = [
+    ['an enqueue', (desk, signal) => desk.enqueue('x', 1, { signal })],
+    ['a batch', (desk, signal) => desk.enqueueBatch([{ name: 'x', payload: 1, options: { signal } }])],
+  ];
+  it.each(CALLS)('%s waits until its signal aborts', async (_what, put) => {
+    const controller = new AbortController();
+    const waiting = put(new MovingDesk(() => 0), controller.signal);
+    controller.abort(new Error('enough'));
+    expect(await rejection(waiting)).toMatchObject({ message: 'enough' });
   });
 });
