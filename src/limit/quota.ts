@@ -93,17 +93,22 @@ export class LocalLimiter implements Limiter {
 
   /** Loads the library, which takes a tenth of a second: only who has a quota needs it. */
   #open(): Promise<RateLimiterMemory> {
-    this.#counter ??= import('rate-limiter-flexible').then(async ({ RateLimiterMemory }) => {
-      const counter = new RateLimiterMemory({ points: 0, duration: 0, keyPrefix: '' });
-      for (const [scope, fact] of this.#stored) {
-        const view = new DataView(fact.buffer, fact.byteOffset, fact.byteLength);
-        const counted = { perMs: view.getFloat64(0), window: view.getFloat64(8) };
-        this.#windows.set(scope, counted);
-        await counter.penalty(keyOf(scope, counted), view.getFloat64(16));
-      }
-      return counter;
+    this.#counter ??= this.#load().catch((error) => {
+      this.#counter = undefined;
+      throw error;
     });
     return this.#counter;
+  }
+
+  async #load(): Promise<RateLimiterMemory> {
+    const { RateLimiterMemory } = await import('rate-limiter-flexible');
+    const counter = new RateLimiterMemory({ points: 0, duration: 0, keyPrefix: '' });
+    for (const [scope, fact] of this.#stored) {
+      const { points, ...counted } = readFact(fact);
+      this.#windows.set(scope, counted);
+      await counter.penalty(keyOf(scope, counted), points);
+    }
+    return counter;
   }
 
   /** The window to count in; never an earlier one than before: the wall clock may have been set back. */
@@ -144,4 +149,15 @@ function factOf({ perMs, window }: Counted, points: number): Uint8Array {
   view.setFloat64(8, window);
   view.setFloat64(16, points);
   return bytes;
+}
+
+function readFact(fact: Uint8Array): Counted & { readonly points: number } {
+  const view = new DataView(fact.buffer, fact.byteOffset, fact.byteLength);
+  return { perMs: view.getFloat64(0), window: view.getFloat64(8), points: view.getFloat64(16) };
+}
+
+/** Whether the window of a fact is over: then it says nothing. */
+export function isOverSince(fact: Uint8Array, now: number): boolean {
+  const { perMs, window } = readFact(fact);
+  return (window + 1) * perMs <= now;
 }

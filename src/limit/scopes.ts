@@ -8,7 +8,7 @@ import type { Clock } from '../clock.js';
 import { isFullSince } from './bucket-permits.js';
 import { keyOfLane } from './limit-key.js';
 import type { PermitHost } from './permit-host.js';
-import { type Limiter, LocalLimiter, QUOTA_PREFIX } from './quota.js';
+import { isOverSince, type Limiter, LocalLimiter, QUOTA_PREFIX } from './quota.js';
 import type { LimitRules } from './rules.js';
 import { BUCKET_PREFIX, isLimiting, Scope } from './scope.js';
 
@@ -71,7 +71,11 @@ export class Scopes {
     for await (const [scope, fact] of factsOf(this.#host.keyValue, BUCKET_PREFIX))
       this.#facts.set(scope, fact);
     const counted = new Map<string, Uint8Array>();
-    for await (const [scope, fact] of factsOf(this.#host.keyValue, QUOTA_PREFIX)) counted.set(scope, fact);
+    const now = this.#host.clock.now();
+    for await (const [scope, fact] of factsOf(this.#host.keyValue, QUOTA_PREFIX)) {
+      if (!isOverSince(fact, now)) counted.set(scope, fact);
+      else this.#host.keyValue.delete(QUOTA_PREFIX + scope).catch(() => {});
+    }
     this.#limiter = new LocalLimiter(this.#host.keyValue, counted);
   }
 

@@ -1,7 +1,8 @@
-/** What is left of token buckets in the store: kept as long as it says something, and no longer. */
+/** What is left of buckets and quotas in the store: kept as long as it says something, and no longer. */
 import { expect, it } from 'vitest';
 import { openMemory } from '#src/broker/memory.js';
 import { ManualClock } from '#src/clock.js';
+import { QUOTA_PREFIX } from '#src/limit/quota.js';
 import { LimitRules } from '#src/limit/rules.js';
 import { BUCKET_PREFIX } from '#src/limit/scope.js';
 import { Scopes } from '#src/limit/scopes.js';
@@ -87,4 +88,20 @@ it('is removed once it says no more than a full bucket, also when its rule is go
   };
   expect(await lookAt(9_999)).toEqual(['a', 'b', 'c']);
   expect(await lookAt(1)).toEqual([]);
+});
+
+it('of a quota is removed by the next process once its window is over, rule or no rule', async () => {
+  const life = new Life();
+  await life.begin();
+  life.rules.put('task/task', { limitKey: 'key', quota: { limit: 2, perMs: 60_000 } });
+  expect(await life.takeAll('a')).toBe(2);
+  await life.scopes.close();
+  const left = async (): Promise<number> => {
+    await life.begin();
+    return (await life.keyValue.list(QUOTA_PREFIX, 10)).length;
+  };
+  life.clock.advance(60_000 - (life.clock.now() % 60_000) - 1);
+  expect(await left()).toBe(1);
+  life.clock.advance(1);
+  expect(await left()).toBe(0);
 });
