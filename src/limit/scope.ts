@@ -28,6 +28,9 @@ const MIN_PASSES = 64;
 /** What one start has taken of one scope. */
 export interface Taken {
   readonly scope: Scope;
+  readonly lane: string;
+  /** How far its lane has moved on by it. */
+  readonly stride: number;
   readonly tokens: number;
   readonly quota: ReturnType<QuotaPermits['take']> | undefined;
 }
@@ -113,18 +116,22 @@ export class Scope {
     this.misses = 0;
     this.#inUse++;
     const tokens = this.#isPaced ? this.#bucket!.take(cost) : 0;
-    return { scope: this, tokens, quota: this.#isCounted ? this.#quota!.take(cost) : undefined };
+    const quota = this.#isCounted ? this.#quota!.take(cost) : undefined;
+    return { scope: this, lane, stride: 1 / weight, tokens, quota };
   }
 
   /** One that runs already counts as well, from now on. */
   takeLate(): Taken {
     this.#inUse++;
-    return { scope: this, tokens: 0, quota: undefined };
+    return { scope: this, lane: '', stride: 0, tokens: 0, quota: undefined };
   }
 
-  ended({ tokens, quota }: Taken, hasStarted: boolean): void {
+  ended({ lane, stride, tokens, quota }: Taken, hasStarted: boolean): void {
     this.#inUse--;
     if (hasStarted) return;
+    // It was not its turn after all.
+    const pass = this.#passes?.get(lane);
+    if (pass !== undefined) this.#passes!.set(lane, pass - stride);
     if (tokens > 0) this.#bucket?.giveBack(tokens);
     if (quota !== undefined) this.#quota?.giveBack(quota);
   }
