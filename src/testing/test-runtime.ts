@@ -6,6 +6,7 @@
  * What it cannot do: stop a handler that does not listen to its signal, give each task a fresh module, and
  * run a task in a process of its own: one with `isolation: 'process'` runs on the test's thread as well.
  */
+
 import type { AnyModule } from '../access.js';
 import { openMemory } from '../broker/memory.js';
 import { type EpochMs, ManualClock } from '../clock.js';
@@ -27,6 +28,7 @@ import { codecsByName, encodeValue } from '../task/codec.js';
 import { storeError } from '../task/stored-error.js';
 import { NextTask } from './next-task.js';
 import { PlannedSlot } from './planned-slot.js';
+import { seeded } from './seeded.js';
 
 /** What `openRuntime` takes and a test has no use for. */
 type Pointless =
@@ -249,14 +251,4 @@ function moduleOf(module: unknown): string | ModuleExports {
   if (typeof module === 'string' || module instanceof URL) return modulesOf([module])[0]!;
   if (typeof module === 'object' && module !== null) return module as ModuleExports;
   throw new InvalidArgumentError('options.tasks', 'a module, its URL or path, or an array of these', module);
-}
-
-/** @source  Tommy Ettinger's mulberry32, public domain. */
-function seeded(state: number): () => number {
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }

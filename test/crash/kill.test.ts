@@ -6,6 +6,7 @@
  *
  * `KILL_SEED=<n>` repeats the moments as far as a machine can.
  */
+
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +14,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { lmdbTables } from '#src/broker/lmdb/lmdb-tables.js';
 import { openRuntime, type Runtime } from '#src/index.js';
 import { silentLogger } from '#src/logger.js';
+import { seeded } from '#src/testing/seeded.js';
 import { checkStore } from '../broker/store-check.js';
 import { Child } from '../runtime/child.js';
 import { fixture } from '../runtime/harness.js';
@@ -28,7 +30,7 @@ const MOST_WAIT_MS = 6;
 const MOST_OPENING_MS = 120;
 
 const seed = Number(process.env.KILL_SEED ?? Date.now() % 1_000_000);
-const random = mulberry32(seed);
+const random = seeded(seed);
 const folder = mkdtempSync(join(tmpdir(), 'millrace-kill-'));
 const store = join(folder, 'store');
 const end = join(folder, 'end');
@@ -175,14 +177,4 @@ async function checkViews(runtime: Runtime): Promise<void> {
 /** A random moment is the point here; nothing is waited for. */
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** @source  Tommy Ettinger's mulberry32, public domain. */
-function mulberry32(state: number): () => number {
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }

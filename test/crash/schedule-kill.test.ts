@@ -6,8 +6,10 @@
  *
  * `KILL_SEED=<n>` repeats the moments as far as a machine can.
  */
+
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { seeded } from '#src/testing/seeded.js';
 import { Child } from '../runtime/child.js';
 import { freshFolder, open } from '../runtime/harness.js';
 
@@ -20,7 +22,7 @@ const seed = Number(process.env.KILL_SEED ?? Date.now() % 1_000_000);
 it(`each fire is enqueued once, whenever its process is killed (KILL_SEED=${seed})`, {
   timeout: 20_000 + KILLS * 5_000,
 }, async () => {
-  const random = mulberry32(seed);
+  const random = seeded(seed);
   const store = join(freshFolder(), 'store');
   const said = new Map<number, string>();
   for (let life = 0; life < KILLS; life++) {
@@ -50,13 +52,3 @@ it(`each fire is enqueued once, whenever its process is killed (KILL_SEED=${seed
   expect(schedule).toMatchObject({ runs: fires.length, lastFireAt: last, lastTaskId: ids.get(last) });
   console.log(`killed ${KILLS} times (seed ${seed}): ${fires.length} fires, each enqueued once`);
 });
-
-/** @source  Tommy Ettinger's mulberry32, public domain. */
-function mulberry32(state: number): () => number {
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}

@@ -3,6 +3,7 @@
  * dispatcher and limits; only the threads are timers. The model is asked after each start and each time that
  * nothing moves any more. All of it follows from the seed.
  */
+
 import assert from 'node:assert/strict';
 import { openMemory } from '#src/broker/memory.js';
 import { ManualClock } from '#src/clock.js';
@@ -15,6 +16,7 @@ import type { RunningItem } from '#src/run/running-item.js';
 import { decodeValue, encodeValue } from '#src/task/codec.js';
 import type { LaneRule, LimitRule, LimitScope } from '#src/task/limit-rule.js';
 import { storeError } from '#src/task/stored-error.js';
+import { seeded } from '#src/testing/seeded.js';
 import { LimitModel, type ModelRules, type ModelTask } from './limit-model.js';
 import { quiet, SimulatedPool } from './simulated-pool.js';
 
@@ -344,14 +346,4 @@ export class Scenario {
 
 function textOf({ id, name, key, queue, cost, level }: Task): string {
   return `task ${id}: ${name} of "${key}" in ${queue}, level ${level}, cost ${cost}`;
-}
-
-/** @source  Tommy Ettinger's mulberry32, public domain. */
-function seeded(state: number): () => number {
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
