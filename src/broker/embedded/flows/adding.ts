@@ -26,8 +26,8 @@ import {
 } from './rows.js';
 import type { FlowWork } from './work.js';
 
-/** Edges that one settlement may add. */
-const MAX_ADDED_EDGES = 100_000;
+/** Edges that one settlement may add: some 8 microseconds each, in one turn of the event loop. */
+const MAX_ADDED_EDGES = 20_000;
 
 export class FlowAdding {
   readonly #core: Core;
