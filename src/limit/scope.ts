@@ -131,7 +131,8 @@ export class Scope {
     if (hasStarted) return;
     // It was not its turn after all.
     const pass = this.#passes?.get(lane);
-    if (pass !== undefined) this.#passes!.set(lane, pass - stride);
+    // Not a rounding below the time: then it would come in anew.
+    if (pass !== undefined) this.#passes!.set(lane, Math.max(pass - stride, this.#virtualTime));
     if (tokens > 0) this.#bucket?.giveBack(tokens);
     if (quota !== undefined) this.#quota?.giveBack(quota);
   }
