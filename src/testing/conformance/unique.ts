@@ -41,6 +41,21 @@ export const uniqueThemes: readonly Theme[] = [
       ),
 
       it(
+        'is known to be taken while a task of its name holds it',
+        async (probe) => {
+          const { name } = probe.draft({});
+          assert.equal(probe.broker.isTaken(name, 'k'), false);
+          await probe.enqueue({ unique: unique('keep') });
+          assert.equal(probe.broker.isTaken(name, 'k'), true);
+          assert.equal(probe.broker.isTaken(name, 'other'), false);
+          assert.equal(probe.broker.isTaken('nobody', 'k'), false);
+          await probe.drain();
+          assert.equal(probe.broker.isTaken(name, 'k'), false);
+        },
+        HAS,
+      ),
+
+      it(
         'replaced cancels a waiting task and takes its key',
         async (probe) => {
           const [old] = await probe.enqueue({ text: 'a', unique: unique('replace') });
