@@ -8,10 +8,10 @@ const NEVER = async (): Promise<never> => {
 };
 const limiter = { reserve: NEVER, giveBack: NEVER, forget: NEVER };
 
-/** A gate at which a lane `b` waits, and so far that a lane has started there. */
-function gate(pass = 0): Scope {
+/** A gate at which a lane has started from this pass, and another one waits. */
+function gate(pass: number): Scope {
   const host = { clock: new ManualClock(), put: NEVER, delete: NEVER, changed: () => {} };
-  const scope = new Scope(host, limiter, 'task/x', { concurrency: 3 });
+  const scope = new Scope(host, limiter, 'task/x', { concurrency: 1 });
   const waiter = (id: string) => {
     return { id, queue: 'default', lane: id, pass, serial: 1, level: 5, cost: 1, weight: 1, hasLeft: false };
   };
@@ -19,8 +19,7 @@ function gate(pass = 0): Scope {
   scope.turns.add(first);
   scope.resume(first);
   scope.ended(scope.take('first', 1, 1), true);
-  scope.turns.add(waiter('b'));
-  scope.take('c', 1, 1);
+  scope.turns.add(waiter('second'));
   return scope;
 }
 
